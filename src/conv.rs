@@ -1,0 +1,503 @@
+//! The public face: [`Conv`], its builder, and the [`Workspace`] that it runs in.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::element::Element;
+use crate::epilogue::{Activation, Epilogue};
+use crate::error::{Argument, Result, check_len};
+use crate::forward::{self, Call, Weights};
+use crate::gemm::tiles::{Output, collect};
+use crate::geometry::{Geometry, Padding, Params};
+use crate::isa::{Available, Isa};
+use crate::kernel::{self, KernelSet};
+use crate::pack::buffer::{Line, Scratch};
+use crate::pack::weights::PackedWeights;
+use crate::plan::{Algorithm, Plan, Tuning};
+
+/// A convolution layer over `D` spatial axes: weights packed for this machine, ready for images of any size and
+/// batches of any number.
+///
+/// The result has the same bytes whatever the batch, the tiles, the algorithm (of the exact family) and the
+/// instruction set (of those with fused multiply-add), and is that of [`crate::reference::Oracle`]. It can be shared
+/// between threads; each call works in a [`Workspace`] of its own.
+///
+/// ```
+/// use convgemm::{Activation, Conv2d};
+/// let (weight, bias) = (vec![0.1; 8 * 3 * 3 * 3], vec![0.5; 8]);
+/// let conv = Conv2d::builder(3, 8, [3, 3])
+///     .padding([1, 1])
+///     .bias(&bias)
+///     .activation(Activation::Relu)
+///     .build(&weight)?;
+/// let x = vec![1.0; 2 * 3 * 5 * 5];
+/// let y = conv.forward(&x, 2, [5, 5])?;
+/// assert_eq!(y.len(), 2 * 8 * 5 * 5);
+/// # Ok::<(), convgemm::Error>(())
+/// ```
+pub struct Conv<T: Element, const D: usize> {
+    params: Params<D>,
+    set: &'static KernelSet<T>,
+    algorithm: Algorithm,
+    tuning: Tuning,
+    epilogue: Epilogue<T>,
+    weights: Stored<T>,
+    /// What a workspace knows the layer's plans by.
+    id: u64,
+}
+
+/// Convolution over one axis, in `f32`: `[N, C, length]`.
+pub type Conv1d = Conv<f32, 1>;
+/// Convolution over two axes, in `f32`: `[N, C, height, width]`.
+pub type Conv2d = Conv<f32, 2>;
+/// Convolution over three axes, in `f32`: `[N, C, depth, height, width]`.
+pub type Conv3d = Conv<f32, 3>;
+
+/// Weights in the form that the layer's algorithm reads.
+enum Stored<T> {
+    Raw(Vec<T>),
+    Packed(PackedWeights<T>),
+}
+
+impl<T: Element, const D: usize> Conv<T, D> {
+    /// Starts describing a layer with stride 1, dilation 1, no padding, one group, no bias and no activation.
+    #[must_use]
+    pub fn builder(in_channels: usize, out_channels: usize, kernel: [usize; D]) -> ConvBuilder<T, D> {
+        Self::with_params(Params::new(in_channels, out_channels, kernel))
+    }
+
+    /// Starts describing a layer with the given parameters.
+    #[must_use]
+    pub fn with_params(params: Params<D>) -> ConvBuilder<T, D> {
+        ConvBuilder {
+            params,
+            bias: None,
+            activation: Activation::Identity,
+            isa: None,
+            algorithm: Algorithm::Auto,
+            tuning: Tuning::default(),
+        }
+    }
+
+    /// The convolution of `batch` images of the extents `extent`, `[batch, C_in, extent…]`, as a new
+    /// `[batch, C_out, output extent…]`.
+    ///
+    /// # Errors
+    /// A window that does not fit, sizes that overflow, an `x` of the wrong length, no memory.
+    pub fn forward(&self, x: &[T], batch: usize, extent: [usize; D]) -> Result<Vec<T>> {
+        let len = self.geometry(batch, extent)?.output_len();
+        check_len(Argument::Input, x.len(), self.geometry(batch, extent)?.input_len())?;
+        collect(len, |y| self.run(x, batch, extent, &ForwardOptions::new(), y, &mut Workspace::new()))
+    }
+
+    /// [`Conv::forward`] into `y`. Allocates nothing once `workspace` has seen these extents.
+    ///
+    /// # Errors
+    /// Those of [`Conv::forward`], and a `y` of the wrong length. Nothing has been written then.
+    pub fn forward_into(
+        &self,
+        x: &[T],
+        batch: usize,
+        extent: [usize; D],
+        y: &mut [T],
+        workspace: &mut Workspace,
+    ) -> Result<()> {
+        self.forward_with(x, batch, extent, &ForwardOptions::new(), y, workspace)
+    }
+
+    /// [`Conv::forward_into`] with options.
+    ///
+    /// # Errors
+    /// Those of [`Conv::forward_into`], and a residual of the wrong length.
+    pub fn forward_with(
+        &self,
+        x: &[T],
+        batch: usize,
+        extent: [usize; D],
+        options: &ForwardOptions<'_, T>,
+        y: &mut [T],
+        workspace: &mut Workspace,
+    ) -> Result<()> {
+        self.run(x, batch, extent, options, Output::new(y), workspace)
+    }
+
+    /// [`Conv::forward_with`] into memory that need not be initialised. Where it succeeds, all of `y` is.
+    ///
+    /// # Errors
+    /// Those of [`Conv::forward_with`].
+    pub fn forward_uninit(
+        &self,
+        x: &[T],
+        batch: usize,
+        extent: [usize; D],
+        options: &ForwardOptions<'_, T>,
+        y: &mut [MaybeUninit<T>],
+        workspace: &mut Workspace,
+    ) -> Result<()> {
+        self.run(x, batch, extent, options, Output::uninit(y), workspace)
+    }
+
+    /// The extents of the output for images of the extents `extent`.
+    ///
+    /// # Errors
+    /// A window that does not fit, sizes that overflow.
+    pub fn output_extent(&self, extent: [usize; D]) -> Result<[usize; D]> {
+        self.params.output_extent(extent)
+    }
+
+    /// All sizes for `batch` images of the extents `extent`.
+    ///
+    /// # Errors
+    /// A window that does not fit, sizes that overflow.
+    pub fn geometry(&self, batch: usize, extent: [usize; D]) -> Result<Geometry<D>> {
+        self.params.geometry(batch, extent)
+    }
+
+    /// What would run for `batch` images of the extents `extent`, and why. Computes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Conv::geometry`]; a tuning that does not apply to these extents.
+    pub fn plan(&self, batch: usize, extent: [usize; D]) -> Result<Plan> {
+        Plan::new(self.geometry(batch, extent)?.shape, self.set, self.algorithm, self.tuning)
+    }
+
+    /// What this layer computes.
+    #[must_use]
+    pub fn params(&self) -> &Params<D> {
+        &self.params
+    }
+
+    /// The instruction set that it runs on.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.set.isa
+    }
+
+    /// Replaces the weights, `[C_out, C_in / groups, kernel…]`, reusing the packed ones' memory.
+    ///
+    /// # Errors
+    /// A slice of the wrong length; the old weights stay then.
+    pub fn update_weight(&mut self, weight: &[T]) -> Result<()> {
+        check_len(Argument::Weight, weight.len(), self.params.weight_len()?)?;
+        match &mut self.weights {
+            Stored::Raw(raw) => raw.copy_from_slice(weight),
+            Stored::Packed(packed) => pack(&self.params, weight, self.set.lanes, packed)?,
+        }
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        x: &[T],
+        batch: usize,
+        extent: [usize; D],
+        options: &ForwardOptions<'_, T>,
+        y: Output<'_, T>,
+        workspace: &mut Workspace,
+    ) -> Result<()> {
+        let key = Key::new(self.id, batch, extent);
+        let Workspace { scratch, plan, .. } = workspace;
+        let plan = match plan {
+            Some((known, plan)) if *known == key => plan,
+            other => &mut other.insert((key, self.plan(batch, extent)?)).1,
+        };
+        let weights = match &self.weights {
+            Stored::Raw(raw) => Weights::Raw(raw),
+            Stored::Packed(packed) => Weights::Packed(packed),
+        };
+        let call =
+            Call { plan, set: self.set, weights, x, residual: options.residual, epilogue: &self.epilogue };
+        checked(&call, scratch, y)
+    }
+}
+
+impl<T: Element, const D: usize> fmt::Debug for Conv<T, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conv")
+            .field("params", &self.params)
+            .field("dtype", &T::NAME)
+            .field("isa", &self.set.isa)
+            .field("algorithm", &self.algorithm)
+            .field("activation", &self.epilogue.activation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Checks the lengths, then computes.
+fn checked<T: Element>(call: &Call<'_, T>, scratch: &mut Scratch, y: Output<'_, T>) -> Result<()> {
+    let shape = &call.plan.shape;
+    check_len(Argument::Input, call.x.len(), shape.input_len())?;
+    check_len(Argument::Output, y.len(), shape.output_len())?;
+    if let Some(residual) = call.residual {
+        check_len(Argument::Residual, residual.len(), shape.output_len())?;
+    }
+    forward::run(call, scratch, y)
+}
+
+fn pack<T: Element, const D: usize>(
+    params: &Params<D>,
+    weight: &[T],
+    lanes: usize,
+    packed: &mut PackedWeights<T>,
+) -> Result<()> {
+    let k = weight.len() / params.out_channels;
+    packed.pack(weight, params.out_channels / params.groups, k, lanes)
+}
+
+/// Describes a [`Conv`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ConvBuilder<T, const D: usize> {
+    params: Params<D>,
+    bias: Option<Vec<T>>,
+    activation: Activation<T>,
+    isa: Option<Isa>,
+    algorithm: Algorithm,
+    tuning: Tuning,
+}
+
+impl<T: Element, const D: usize> ConvBuilder<T, D> {
+    /// Sets the distance between windows; 1 unless set.
+    pub fn stride(mut self, stride: [usize; D]) -> Self {
+        self.params = self.params.stride(stride);
+        self
+    }
+
+    /// Sets the distance between taps; 1, a dense kernel, unless set.
+    pub fn dilation(mut self, dilation: [usize; D]) -> Self {
+        self.params = self.params.dilation(dilation);
+        self
+    }
+
+    /// Sets the padding: an array for the same on both sides, or a [`Padding`]; none unless set.
+    pub fn padding(mut self, padding: impl Into<Padding<D>>) -> Self {
+        self.params = self.params.padding(padding);
+        self
+    }
+
+    /// Sets the padding before the first element of each axis and leaves the one behind; negative crops.
+    pub fn pad_begin(mut self, begin: [isize; D]) -> Self {
+        self.params = self.params.pad_begin(begin);
+        self
+    }
+
+    /// Sets the padding behind the last element of each axis and leaves the one before; negative crops.
+    pub fn pad_end(mut self, end: [isize; D]) -> Self {
+        self.params = self.params.pad_end(end);
+        self
+    }
+
+    /// Sets the number of groups; 1 unless set.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.params = self.params.groups(groups);
+        self
+    }
+
+    /// Adds `bias[channel]` to each output.
+    pub fn bias(mut self, bias: &[T]) -> Self {
+        self.bias = Some(bias.to_vec());
+        self
+    }
+
+    /// Applies `activation` to each output.
+    pub fn activation(mut self, activation: Activation<T>) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// Forces an instruction set, over `CONVGEMM_ISA`; the best available unless either is set.
+    pub fn isa(mut self, isa: Isa) -> Self {
+        self.isa = Some(isa);
+        self
+    }
+
+    /// Forces an algorithm.
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = algorithm;
+        self
+    }
+
+    /// Forces choices that change no result.
+    pub fn tuning(mut self, tuning: Tuning) -> Self {
+        self.tuning = tuning;
+        self
+    }
+
+    /// Validates all of it and packs `weight`, `[C_out, C_in / groups, kernel…]`.
+    ///
+    /// # Errors
+    /// Those of [`Params::validate`]; a weight, bias or slopes of the wrong length; a clamp out of order; an
+    /// instruction set that is not available or not known.
+    pub fn build(self, weight: &[T]) -> Result<Conv<T, D>> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let Self { params, bias, activation, isa, algorithm, tuning } = self;
+        params.validate()?;
+        check_len(Argument::Weight, weight.len(), params.weight_len()?)?;
+        let epilogue = Epilogue::new(bias.as_deref(), activation, params.out_channels)?;
+        let set = kernel::set(Available::choose(isa)?);
+        let weights = if algorithm == Algorithm::Im2col {
+            Stored::Raw(weight.to_vec())
+        } else {
+            let mut packed = PackedWeights::reusing(Vec::new());
+            pack(&params, weight, set.lanes, &mut packed)?;
+            Stored::Packed(packed)
+        };
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Ok(Conv { params, set, algorithm, tuning, epilogue, weights, id })
+    }
+}
+
+/// What can differ from call to call.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct ForwardOptions<'a, T> {
+    /// A tensor, shaped like the output, that is added before the activation.
+    pub residual: Option<&'a [T]>,
+}
+
+impl<'a, T: Element> ForwardOptions<'a, T> {
+    /// No residual.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { residual: None }
+    }
+
+    /// Adds `residual`, shaped like the output, before the activation.
+    #[must_use]
+    pub const fn residual(mut self, residual: &'a [T]) -> Self {
+        self.residual = Some(residual);
+        self
+    }
+}
+
+/// Memory for calls to work in, and the plan of the last extents. It grows to what the largest call needs, at most
+/// 1 MiB (packed weights of one-call functions and [`Algorithm::Im2col`] aside), and can be used with any layer.
+#[derive(Default)]
+pub struct Workspace {
+    scratch: Scratch,
+    plan: Option<(Key, Plan)>,
+    weights: Vec<Line>,
+}
+
+impl Workspace {
+    /// An empty one; nothing is allocated yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workspace").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+/// What a plan was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    layer: u64,
+    batch: usize,
+    extent: [usize; 3],
+    rank: usize,
+}
+
+impl Key {
+    fn new<const D: usize>(layer: u64, batch: usize, extent: [usize; D]) -> Self {
+        let mut extents = [0; 3];
+        extents[..D].copy_from_slice(&extent);
+        Self { layer, batch, extent: extents, rank: D }
+    }
+}
+
+/// One convolution whose weights change with every call, over one axis; see [`conv2d`].
+///
+/// # Errors
+/// Those of [`conv2d`].
+pub fn conv1d<T: Element>(
+    params: &Params<1>,
+    x: &[T],
+    batch: usize,
+    extent: [usize; 1],
+    weight: &[T],
+    bias: Option<&[T]>,
+    workspace: &mut Workspace,
+) -> Result<Vec<T>> {
+    one_call(params, x, batch, extent, weight, bias, workspace)
+}
+
+/// One convolution whose weights change with every call: packs `weight` into the workspace and convolves.
+///
+/// Shapes: `x` `[batch, C_in, extent…]`, `weight` `[C_out, C_in / groups, kernel…]`, `bias` `[C_out]`; the result is
+/// `[batch, C_out, output extent…]`.
+///
+/// ```
+/// use convgemm::{Params, Workspace, conv2d};
+/// let params = Params::new(1, 1, [2, 2]);
+/// let image = [0.0_f32, 1., 2., 3., 4., 5., 6., 7., 8.];
+/// let y = conv2d(&params, &image, 1, [3, 3], &[0., 1., 2., 3.], None, &mut Workspace::new())?;
+/// assert_eq!(y, [19., 25., 37., 43.]);
+/// # Ok::<(), convgemm::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of [`Params::geometry`], a slice of the wrong length, an unknown or unavailable `CONVGEMM_ISA`, no memory.
+pub fn conv2d<T: Element>(
+    params: &Params<2>,
+    x: &[T],
+    batch: usize,
+    extent: [usize; 2],
+    weight: &[T],
+    bias: Option<&[T]>,
+    workspace: &mut Workspace,
+) -> Result<Vec<T>> {
+    one_call(params, x, batch, extent, weight, bias, workspace)
+}
+
+/// One convolution whose weights change with every call, over three axes; see [`conv2d`].
+///
+/// # Errors
+/// Those of [`conv2d`].
+pub fn conv3d<T: Element>(
+    params: &Params<3>,
+    x: &[T],
+    batch: usize,
+    extent: [usize; 3],
+    weight: &[T],
+    bias: Option<&[T]>,
+    workspace: &mut Workspace,
+) -> Result<Vec<T>> {
+    one_call(params, x, batch, extent, weight, bias, workspace)
+}
+
+fn one_call<T: Element, const D: usize>(
+    params: &Params<D>,
+    x: &[T],
+    batch: usize,
+    extent: [usize; D],
+    weight: &[T],
+    bias: Option<&[T]>,
+    workspace: &mut Workspace,
+) -> Result<Vec<T>> {
+    let geometry = params.geometry(batch, extent)?;
+    check_len(Argument::Input, x.len(), geometry.input_len())?;
+    check_len(Argument::Weight, weight.len(), geometry.weight_len())?;
+    let epilogue = Epilogue::new(bias, Activation::Identity, params.out_channels)?;
+    let set = kernel::set(Available::choose(None)?);
+    let plan = Plan::new(geometry.shape, set, Algorithm::Auto, Tuning::default())?;
+    let mut packed = PackedWeights::reusing(std::mem::take(&mut workspace.weights));
+    let y = pack(params, weight, set.lanes, &mut packed).and_then(|()| {
+        let call = Call {
+            plan: &plan,
+            set,
+            weights: Weights::Packed(&packed),
+            x,
+            residual: None,
+            epilogue: &epilogue,
+        };
+        collect(geometry.output_len(), |y| checked(&call, &mut workspace.scratch, y))
+    });
+    workspace.weights = packed.into_lines();
+    y
+}

@@ -1,0 +1,46 @@
+//! Doing what a plan says.
+
+mod materialised;
+
+use crate::element::Element;
+use crate::epilogue::Epilogue;
+use crate::error::Result;
+use crate::gemm::driver::Job;
+use crate::gemm::tiles::Output;
+use crate::kernel::KernelSet;
+use crate::pack::buffer::Scratch;
+use crate::pack::weights::PackedWeights;
+use crate::plan::Plan;
+
+/// A layer's weights, in whatever form its algorithm reads them.
+pub(crate) enum Weights<'a, T> {
+    /// `[C_out][k]`.
+    Raw(&'a [T]),
+    Packed(&'a PackedWeights<T>),
+}
+
+/// What a call works on: lengths are checked.
+pub(crate) struct Call<'a, T: 'static> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) set: &'static KernelSet<T>,
+    pub(crate) weights: Weights<'a, T>,
+    pub(crate) x: &'a [T],
+    pub(crate) residual: Option<&'a [T]>,
+    pub(crate) epilogue: &'a Epilogue<T>,
+}
+
+/// Writes every element of `y`.
+///
+/// # Errors
+/// No memory for scratch; nothing has been written then.
+pub(crate) fn run<T: Element>(call: &Call<'_, T>, scratch: &mut Scratch, y: Output<'_, T>) -> Result<()> {
+    match call.weights {
+        Weights::Raw(weight) => materialised::run(call, weight, scratch, y),
+        Weights::Packed(weights) => {
+            scratch.reserve_bytes(call.plan.scratch_bytes())?;
+            let &Call { plan, set, x, residual, epilogue, .. } = call;
+            Job { plan, set, weights, x, residual, epilogue, y: &y }.run(scratch);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The loops: tasks, blocks of k, tiles.
+
+use std::ops::Range;
+
+use crate::element::Element;
+use crate::epilogue::Epilogue;
+use crate::gemm::blocking::KBlock;
+use crate::gemm::tiles::Output;
+use crate::kernel::{
+    ChannelTile, Destination, Finish, KernelSet, MAX_POSITIONS, PositionTile, Run, Source, Tap,
+};
+use crate::pack::buffer::{Carver, Scratch};
+use crate::pack::runs;
+use crate::pack::segments::Segments;
+use crate::pack::taps::{self, TapWindow};
+use crate::pack::weights::PackedWeights;
+use crate::plan::{Lowering, Orientation, Plan, Tile, row_tiles};
+
+/// One convolution: everything is checked and planned.
+pub(crate) struct Job<'a, T: 'static> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) set: &'static KernelSet<T>,
+    pub(crate) weights: &'a PackedWeights<T>,
+    pub(crate) x: &'a [T],
+    pub(crate) residual: Option<&'a [T]>,
+    pub(crate) epilogue: &'a Epilogue<T>,
+    pub(crate) y: &'a Output<'a, T>,
+}
+
+/// A part of the output that one thread computes: some channels and positions of one group of one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Task {
+    pub(crate) image: usize,
+    pub(crate) group: usize,
+    /// A multiple of the vector's lanes at both ends, or the end of the channels.
+    pub(crate) channels: Range<usize>,
+    pub(crate) positions: Range<usize>,
+}
+
+/// Where a tile is in the output: the first and the number of its channels and positions.
+#[derive(Clone, Copy)]
+struct Place {
+    channel: usize,
+    rows: usize,
+    position: usize,
+    cols: usize,
+}
+
+impl<T: Element> Job<'_, T> {
+    /// Computes the whole output in the calling thread.
+    pub(crate) fn run(&self, scratch: &mut Scratch) {
+        for task in self.tasks() {
+            self.run_task(&task, scratch);
+        }
+    }
+
+    /// The output, cut into disjoint tasks.
+    fn tasks(&self) -> impl Iterator<Item = Task> {
+        let shape = self.plan.shape;
+        let (channels, positions) = (0..shape.out_channels, 0..shape.out_plane());
+        (0..shape.batch * shape.groups).map(move |i| Task {
+            image: i / shape.groups,
+            group: i % shape.groups,
+            channels: channels.clone(),
+            positions: positions.clone(),
+        })
+    }
+
+    fn run_task(&self, task: &Task, scratch: &mut Scratch) {
+        let Some(tile) = self.plan.tile else { return };
+        let mut scratch = scratch.carve();
+        let shape = &self.plan.shape;
+        let windows = scratch.take(self.plan.blocking.taps);
+        let tables = match tile.orientation {
+            Orientation::ChannelsInLanes => Tables::channels(&mut scratch, self.plan),
+            Orientation::PositionsInLanes => Tables::positions(&mut scratch, self.plan, self.set, tile),
+        };
+        let mut tables = tables;
+        for block in self.plan.blocking.blocks(shape.in_channels, shape.taps()) {
+            let windows = &mut windows[..block.taps.len()];
+            taps::fill_windows(shape, block.taps.clone(), windows);
+            let step = Step { job: self, task, tile, block, windows };
+            match &mut tables {
+                Tables::Channels { all, some } => step.channel_tiles(all, some),
+                Tables::Positions { starts, runs, panel } => step.position_tiles(starts, runs, panel),
+            }
+        }
+    }
+
+    /// Index of an element of the output.
+    fn index(&self, task: &Task, channel: usize, position: usize) -> usize {
+        let shape = &self.plan.shape;
+        let plane = (task.image * shape.groups + task.group) * shape.out_channels + channel;
+        plane * shape.out_plane() + position
+    }
+}
+
+/// Scratch of one task, beside the table of windows.
+enum Tables<'a, T> {
+    Channels { all: &'a mut [Tap], some: &'a mut [Tap] },
+    Positions { starts: &'a mut [u32], runs: &'a mut [Run], panel: &'a mut [T] },
+}
+
+impl<'a, T: Element> Tables<'a, T> {
+    fn channels(scratch: &mut Carver<'a>, plan: &Plan) -> Self {
+        let taps = plan.blocking.taps;
+        Self::Channels { all: scratch.take(taps), some: scratch.take(taps) }
+    }
+
+    fn positions(scratch: &mut Carver<'a>, plan: &Plan, set: &KernelSet<T>, tile: Tile) -> Self {
+        let vectors = set.position[tile.family].vectors;
+        let taps = plan.blocking.taps;
+        Self::Positions {
+            starts: scratch.take(taps * vectors + 1),
+            runs: scratch.take(runs::max_runs(&plan.shape, set.lanes) * taps * vectors),
+            panel: scratch.take(plan.blocking.channels * taps * vectors * set.lanes),
+        }
+    }
+}
+
+/// One block of k of one task.
+struct Step<'a, T: 'static> {
+    job: &'a Job<'a, T>,
+    task: &'a Task,
+    tile: Tile,
+    block: KBlock,
+    windows: &'a [TapWindow],
+}
+
+impl<T: Element> Step<'_, T> {
+    /// Vectors of channels by tiles of positions.
+    fn channel_tiles(&self, all: &mut [Tap], some: &mut [Tap]) {
+        let (set, shape) = (self.job.set, &self.job.plan.shape);
+        let family = &set.channel[self.tile.family];
+        let channels = &self.task.channels;
+        taps::select_all(self.windows, set.lanes, family.positions, all);
+        for channel in channels.clone().step_by((self.tile.largest + 1) * set.lanes) {
+            let vectors = (channels.end - channel).div_ceil(set.lanes).min(self.tile.largest + 1);
+            let kernel = family.by_vectors[vectors - 1].run;
+            let rows = (channels.end - channel).min(vectors * set.lanes);
+            for position in self.task.positions.clone().step_by(family.positions) {
+                let cols = family.positions.min(self.task.positions.end - position);
+                let segments = Segments::new(shape, position, cols);
+                let place = Place { channel, rows, position, cols };
+                let whole = cols == family.positions && segments.clone().all(|s| s.interior(shape));
+                let taps = if whole {
+                    &all[..self.windows.len()]
+                } else {
+                    let count = taps::select(self.windows, set.lanes, segments.clone(), some);
+                    &some[..count]
+                };
+                let mut offsets = [0; MAX_POSITIONS];
+                let in_row = self.origins(segments, &mut offsets);
+                let tile = ChannelTile {
+                    x: self.x().wrapping_offset(if in_row { offsets[0] } else { 0 }),
+                    channel_stride: shape.in_plane(),
+                    channels: self.block.channels.len(),
+                    taps,
+                    offsets: if in_row { None } else { Some(&offsets) },
+                    w: self.w(channel),
+                    w_vector: self.job.weights.panel_len(),
+                    w_channel: shape.taps() * set.lanes,
+                    destination: self.destination(place),
+                };
+                // SAFETY: the set's instruction set is available. `taps` names, for each tap of the block, the
+                // positions whose windows read inside the image. `w` is the block's part of `vectors` panels,
+                // each of which holds all k. The destination lies in this task's part of the output.
+                unsafe { kernel(&tile) };
+            }
+        }
+    }
+
+    /// The origins of a tile's positions; whether they lie one beside the other.
+    fn origins(&self, segments: Segments, offsets: &mut [isize; MAX_POSITIONS]) -> bool {
+        let shape = &self.job.plan.shape;
+        let stride = shape.axes[2].stride;
+        let mut rows = 0;
+        for segment in segments {
+            let origin = segment.origin(shape);
+            for i in 0..segment.len {
+                offsets[segment.start + i] = origin.wrapping_add((i * stride) as isize);
+            }
+            rows += 1;
+        }
+        rows == 1 && stride == 1
+    }
+
+    /// Tiles of positions by rows of channels.
+    fn position_tiles(&self, starts: &mut [u32], runs: &mut [Run], panel: &mut [T]) {
+        let (set, shape) = (self.job.set, &self.job.plan.shape);
+        let vectors = set.position[self.tile.family].vectors;
+        let width = vectors * set.lanes;
+        for position in self.task.positions.clone().step_by(width) {
+            let cols = width.min(self.task.positions.end - position);
+            let in_place = self.job.plan.lowering() == Lowering::InPlace && cols == width;
+            let k = self.windows.len() * self.block.channels.len();
+            let mut source = if in_place {
+                let b = self.x().wrapping_add(position);
+                Source::Rows { b, stride: shape.in_plane(), k }
+            } else {
+                let segments = Segments::new(shape, position, cols);
+                runs::fill(shape, self.windows, segments, (vectors, set.lanes), starts, runs);
+                Source::Runs {
+                    x: self.x(),
+                    channel_stride: shape.in_plane(),
+                    channels: self.block.channels.len(),
+                    starts: &starts[..self.windows.len() * vectors + 1],
+                    runs,
+                    stride: shape.axes[2].stride,
+                    panel: Some(panel.as_mut_ptr()),
+                }
+            };
+            self.row_tiles(&mut source, position, cols);
+        }
+    }
+
+    /// The tiles of all channels of the task over one panel of positions.
+    fn row_tiles(&self, source: &mut Source<'_, T>, position: usize, cols: usize) {
+        let (set, channels) = (self.job.set, &self.task.channels);
+        let family = &set.position[self.tile.family];
+        for (first, log2_rows) in row_tiles(channels.len(), self.tile.largest) {
+            let channel = channels.start + first;
+            let rows = (1 << log2_rows).min(channels.len() - first);
+            let tile = PositionTile {
+                w: self.w(channel),
+                w_step: set.lanes,
+                source: *source,
+                destination: self.destination(Place { channel, rows, position, cols }),
+            };
+            // SAFETY: the set's instruction set is available. Runs name the lanes that read inside the image, the
+            // panel has room for the block, and rows are either that panel or whole vectors of an image that is
+            // its own im2col matrix. A tile's rows lie in one panel of weights, for its first channel is a
+            // multiple of its rows, which divide the lanes. The destination lies in this task's part of the
+            // output.
+            unsafe { (family.by_log2_rows[log2_rows].run)(&tile) };
+            if let Source::Runs { panel: Some(panel), channels, .. } = *source {
+                let k = self.windows.len() * channels;
+                *source = Source::Rows { b: panel, stride: family.vectors * set.lanes, k };
+            }
+        }
+    }
+
+    /// The block's first input channel of the task's group and image.
+    fn x(&self) -> *const T {
+        let shape = &self.job.plan.shape;
+        let plane = (self.task.image * shape.groups + self.task.group) * shape.in_channels;
+        self.job.x[(plane + self.block.channels.start) * shape.in_plane()..].as_ptr()
+    }
+
+    /// The weights of the block's first k for `channel` and those behind it.
+    fn w(&self, channel: usize) -> *const T {
+        let lanes = self.job.set.lanes;
+        let k = self.block.channels.start * self.job.plan.shape.taps() + self.block.taps.start;
+        let panel = self.job.weights.panel(self.task.group, channel / lanes);
+        panel[k * lanes + channel % lanes..].as_ptr()
+    }
+
+    fn destination(&self, place: Place) -> Destination<'_, T> {
+        let plane = self.job.plan.shape.out_plane();
+        let index = self.job.index(self.task, place.channel, place.position);
+        debug_assert!(index + (place.rows - 1) * plane + place.cols <= self.job.y.len());
+        Destination {
+            y: self.job.y.at(index),
+            row_stride: plane,
+            rows: place.rows,
+            cols: place.cols,
+            resume: !self.block.first,
+            finish: self.finish(place.channel, index),
+        }
+    }
+
+    fn finish(&self, channel: usize, index: usize) -> Finish<'_, T> {
+        let epilogue = self.job.epilogue;
+        let channel = self.task.group * self.job.plan.shape.out_channels + channel;
+        match (self.block.last, self.job.residual, epilogue.activation.clamp()) {
+            (false, _, _) => Finish::Partial,
+            (true, None, Some((lo, hi))) => Finish::Clamp { bias: epilogue.bias[channel..].as_ptr(), lo, hi },
+            (true, residual, _) => Finish::Full {
+                epilogue,
+                channel,
+                residual: residual.map(|residual| residual[index..].as_ptr()),
+                run: self.job.set.finish,
+            },
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The blocked GEMM over the virtual im2col matrix.
+
+pub(crate) mod blocking;
+pub(crate) mod driver;
+pub(crate) mod tiles;

@@ -1,0 +1,33 @@
+//! Tiles for AVX2 with FMA: 16 registers. 12 sums, two vectors and a broadcast fit.
+
+use super::{activation, kernel_set};
+use crate::isa::Isa;
+use crate::simd::avx2::{F32, F64};
+
+kernel_set! {
+    #[target_feature(enable = "avx2,fma")]
+    F32_SET: Isa::Avx2, F32, activation::single;
+    channel {
+        6 x [avx2_f32_channels_6x8: 1, avx2_f32_channels_6x16: 2],
+        12 x [avx2_f32_channels_12x8: 1]
+    }
+    position {
+        2 x [avx2_f32_positions_1x16: 1, avx2_f32_positions_2x16: 2, avx2_f32_positions_4x16: 4],
+        1 x [avx2_f32_positions_1x8: 1, avx2_f32_positions_2x8: 2, avx2_f32_positions_4x8: 4, avx2_f32_positions_8x8: 8]
+    }
+    finish finish_f32
+}
+
+kernel_set! {
+    #[target_feature(enable = "avx2,fma")]
+    F64_SET: Isa::Avx2, F64, activation::double;
+    channel {
+        6 x [avx2_f64_channels_6x4: 1, avx2_f64_channels_6x8: 2],
+        12 x [avx2_f64_channels_12x4: 1]
+    }
+    position {
+        2 x [avx2_f64_positions_1x8: 1, avx2_f64_positions_2x8: 2, avx2_f64_positions_4x8: 4],
+        1 x [avx2_f64_positions_1x4: 1, avx2_f64_positions_2x4: 2, avx2_f64_positions_4x4: 4]
+    }
+    finish finish_f64
+}

@@ -1,0 +1,35 @@
+//! Tiles for AVX-512: 32 registers. 28 sums, two to four vectors and a broadcast fit.
+
+use super::{activation, kernel_set};
+use crate::isa::Isa;
+use crate::simd::avx512::{F32, F64};
+
+kernel_set! {
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    F32_SET: Isa::Avx512, F32, activation::single;
+    channel {
+        14 x [avx512_f32_channels_14x16: 1, avx512_f32_channels_14x32: 2],
+        8 x [avx512_f32_channels_8x16: 1, avx512_f32_channels_8x32: 2, avx512_f32_channels_8x48: 3],
+        7 x [avx512_f32_channels_7x16: 1, avx512_f32_channels_7x32: 2, avx512_f32_channels_7x48: 3, avx512_f32_channels_7x64: 4]
+    }
+    position {
+        3 x [avx512_f32_positions_1x48: 1, avx512_f32_positions_2x48: 2, avx512_f32_positions_4x48: 4, avx512_f32_positions_8x48: 8],
+        1 x [avx512_f32_positions_1x16: 1, avx512_f32_positions_2x16: 2, avx512_f32_positions_4x16: 4, avx512_f32_positions_8x16: 8, avx512_f32_positions_16x16: 16]
+    }
+    finish finish_f32
+}
+
+kernel_set! {
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    F64_SET: Isa::Avx512, F64, activation::double;
+    channel {
+        14 x [avx512_f64_channels_14x8: 1, avx512_f64_channels_14x16: 2],
+        8 x [avx512_f64_channels_8x8: 1, avx512_f64_channels_8x16: 2, avx512_f64_channels_8x24: 3],
+        7 x [avx512_f64_channels_7x8: 1, avx512_f64_channels_7x16: 2, avx512_f64_channels_7x24: 3, avx512_f64_channels_7x32: 4]
+    }
+    position {
+        3 x [avx512_f64_positions_1x24: 1, avx512_f64_positions_2x24: 2, avx512_f64_positions_4x24: 4, avx512_f64_positions_8x24: 8],
+        1 x [avx512_f64_positions_1x8: 1, avx512_f64_positions_2x8: 2, avx512_f64_positions_4x8: 4, avx512_f64_positions_8x8: 8]
+    }
+    finish finish_f64
+}

@@ -1,0 +1,122 @@
+//! The tile with channels in the lanes: `P` positions × `NV` vectors of channels.
+//!
+//! For each k one value per position is broadcast from the image where it lies, whatever the stride or dilation.
+//! Taps on padding are not computed. The tile is transposed in registers as it is stored.
+
+use super::{ChannelTile, MAX_POSITIONS, Tap, finish};
+use crate::simd::Vector;
+
+/// # Safety
+/// See [`super::Kernel::run`]: for every channel and tap, the positions in the tap's mask read inside the image;
+/// `w` holds `NV` vectors of weights for every k.
+#[inline(always)]
+pub(crate) unsafe fn run<V: Vector, const P: usize, const NV: usize>(tile: &ChannelTile<'_, V::Elem>) {
+    const { assert!(P <= MAX_POSITIONS) };
+    // SAFETY: the caller's obligations are passed on.
+    unsafe {
+        let zero = V::splat(V::Elem::default());
+        let mut sums = [[zero; NV]; P];
+        if tile.destination.resume {
+            load::<V, P, NV>(&mut sums, tile);
+        }
+        let sums = match tile.offsets {
+            None => accumulate::<V, P, NV>(sums, tile, |p| p as isize),
+            Some(offsets) => accumulate::<V, P, NV>(sums, tile, |p| offsets[p]),
+        };
+        store::<V, P, NV>(&sums, tile);
+    }
+}
+
+/// The chain of fused multiply-adds over (channel, tap) ascending.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
+    mut sums: [[V; NV]; P],
+    tile: &ChannelTile<'_, V::Elem>,
+    offset: impl Fn(usize) -> isize,
+) -> [[V; NV]; P] {
+    let all = (1_u64 << P) - 1;
+    let (mut x, mut w) = (tile.x, tile.w);
+    for _ in 0..tile.channels {
+        for &Tap { x: tap_x, w: tap_w, mask } in tile.taps {
+            let x = x.wrapping_offset(tap_x);
+            // SAFETY: the caller vouches for NV vectors of weights at each tap, and for the positions in `mask`.
+            unsafe {
+                let mut weights = [V::splat(V::Elem::default()); NV];
+                for (v, weight) in weights.iter_mut().enumerate() {
+                    *weight = V::load(w.add(tap_w + v * tile.w_vector));
+                }
+                if mask == all {
+                    for p in 0..P {
+                        let value = V::splat(*x.wrapping_offset(offset(p)));
+                        for v in 0..NV {
+                            sums[p][v] = value.mul_add(weights[v], sums[p][v]);
+                        }
+                    }
+                } else {
+                    for p in 0..P {
+                        if mask & (1 << p) != 0 {
+                            let value = V::splat(*x.wrapping_offset(offset(p)));
+                            for v in 0..NV {
+                                sums[p][v] = value.mul_add(weights[v], sums[p][v]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        x = x.wrapping_add(tile.channel_stride);
+        w = w.wrapping_add(tile.w_channel);
+    }
+    sums
+}
+
+/// Transposes and stores.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+unsafe fn store<V: Vector, const P: usize, const NV: usize>(
+    sums: &[[V; NV]; P],
+    tile: &ChannelTile<'_, V::Elem>,
+) {
+    for v in 0..NV {
+        for block in 0..P.div_ceil(V::LANES) {
+            let mut square = sums[0][v].square();
+            for lane in 0..V::LANES.min(P - block * V::LANES) {
+                square.as_mut()[lane] = sums[block * V::LANES + lane][v];
+            }
+            V::transpose(&mut square);
+            // SAFETY: the caller's obligations are passed on.
+            unsafe {
+                finish::store_rows(square.as_ref(), v * V::LANES, block * V::LANES, &tile.destination);
+            }
+        }
+    }
+}
+
+/// Loads and transposes the sums that an earlier block stored.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+unsafe fn load<V: Vector, const P: usize, const NV: usize>(
+    sums: &mut [[V; NV]; P],
+    tile: &ChannelTile<'_, V::Elem>,
+) {
+    for v in 0..NV {
+        for block in 0..P.div_ceil(V::LANES) {
+            let mut square = sums[0][0].square();
+            // SAFETY: the caller's obligations are passed on.
+            unsafe {
+                finish::load_rows(square.as_mut(), v * V::LANES, block * V::LANES, &tile.destination);
+            }
+            V::transpose(&mut square);
+            for lane in 0..V::LANES.min(P - block * V::LANES) {
+                sums[block * V::LANES + lane][v] = square.as_ref()[lane];
+            }
+        }
+    }
+}

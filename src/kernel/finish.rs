@@ -1,0 +1,111 @@
+//! From registers to the output: partial sums, bias and clamp straight away, everything else through [`epilogue`].
+
+use super::{Destination, Finish};
+use crate::epilogue::Activation;
+use crate::simd::{MAX_LANES, Vector};
+
+/// Stores `rows`, the tile's rows from `first_row` on, at the columns from `first_col` on.
+///
+/// # Safety
+/// The destination is valid for writing `rows` × `cols` elements, and its bias for reading `rows`.
+#[inline(always)]
+pub(crate) unsafe fn store_rows<V: Vector>(
+    rows: &[V],
+    first_row: usize,
+    first_col: usize,
+    destination: &Destination<'_, V::Elem>,
+) {
+    let lanes = destination.cols.saturating_sub(first_col).min(V::LANES);
+    // SAFETY: only rows below `rows` and columns below `cols` are touched.
+    unsafe {
+        match destination.finish {
+            Finish::Partial => {
+                for (i, &row) in rows.iter().enumerate() {
+                    if first_row + i < destination.rows {
+                        put(row, first_row + i, first_col, lanes, destination);
+                    }
+                }
+            }
+            Finish::Clamp { bias, lo, hi } => {
+                let (lo, hi) = (V::splat(lo), V::splat(hi));
+                for (i, &row) in rows.iter().enumerate() {
+                    if first_row + i < destination.rows {
+                        let sum = row.add(V::splat(*bias.add(first_row + i)));
+                        let y = sum.at_least(lo).at_most(hi);
+                        put(y, first_row + i, first_col, lanes, destination);
+                    }
+                }
+            }
+            Finish::Full { run, .. } => {
+                let mut sums = [V::Elem::default(); MAX_LANES * MAX_LANES];
+                for (i, &row) in rows.iter().enumerate() {
+                    row.store(sums.as_mut_ptr().add(i * V::LANES));
+                }
+                run(sums.as_ptr(), first_row, rows.len(), first_col, destination);
+            }
+        }
+    }
+}
+
+/// Loads partial sums: the inverse of [`store_rows`]; what lies outside the destination reads as 0.
+///
+/// # Safety
+/// The destination is valid for reading `rows` × `cols` elements.
+#[inline(always)]
+pub(crate) unsafe fn load_rows<V: Vector>(
+    rows: &mut [V],
+    first_row: usize,
+    first_col: usize,
+    destination: &Destination<'_, V::Elem>,
+) {
+    let lanes = destination.cols.saturating_sub(first_col).min(V::LANES);
+    for (i, row) in rows.iter_mut().enumerate() {
+        // SAFETY: only rows below `rows` and columns below `cols` are read.
+        unsafe {
+            *row = V::splat(V::Elem::default());
+            if first_row + i < destination.rows {
+                let from = destination.y.wrapping_add((first_row + i) * destination.row_stride + first_col);
+                *row = if lanes == V::LANES { V::load(from) } else { row.merge_range(from, 0, lanes) };
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `lanes` elements at (row, col) of the destination are valid for writing.
+#[inline(always)]
+unsafe fn put<V: Vector>(y: V, row: usize, col: usize, lanes: usize, destination: &Destination<'_, V::Elem>) {
+    let to = destination.y.wrapping_add(row * destination.row_stride + col);
+    // SAFETY: the caller vouches for the elements.
+    unsafe { if lanes == V::LANES { y.store(to) } else { y.store_first(to, lanes) } }
+}
+
+/// Bias, residual and any activation for `rows` rows of sums, `LANES` apart.
+///
+/// # Safety
+/// As [`store_rows`]; `sums` is valid for reading `rows · LANES` elements, the residual for what the destination
+/// is valid for.
+#[inline(always)]
+pub(crate) unsafe fn epilogue<V: Vector>(
+    sums: *const V::Elem,
+    first_row: usize,
+    rows: usize,
+    first_col: usize,
+    destination: &Destination<'_, V::Elem>,
+    activate: impl Fn(&Activation<V::Elem>, V, usize) -> V,
+) {
+    let Finish::Full { epilogue, channel, residual, .. } = destination.finish else { return };
+    let lanes = destination.cols.saturating_sub(first_col).min(V::LANES);
+    for i in 0..rows.min(destination.rows.saturating_sub(first_row)) {
+        let (row, channel) = (first_row + i, channel + first_row + i);
+        // SAFETY: the caller vouches for the sums and for the residual; `row` is below `rows`.
+        unsafe {
+            let mut y = V::load(sums.add(i * V::LANES)).add(V::splat(epilogue.bias[channel]));
+            if let Some(residual) = residual {
+                let from = residual.wrapping_add(row * destination.row_stride + first_col);
+                y = y.add(V::splat(V::Elem::default()).merge_range(from, 0, lanes));
+            }
+            put(activate(&epilogue.activation, y, channel), row, first_col, lanes, destination);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Register tiles, written once over [`Vector`] and instantiated for each instruction set and element type.
+//!
+//! Two orientations. *Channels in lanes*: a vector holds one position of several output channels; weights are
+//! loaded as vectors, image values broadcast from where they lie. *Positions in lanes*: a vector holds several
+//! positions of one channel; image values are vectors, weights are broadcast. Both read the same packed weights,
+//! `[⌈channels / lanes⌉][k][lanes]`.
+//!
+//! [`set`] is the registry: the tiles that exist for an instruction set and element type.
+
+use std::any::Any;
+
+use crate::element::Element;
+use crate::epilogue::Epilogue;
+use crate::isa::{Available, Isa};
+
+mod activation;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod baseline;
+mod channel_lanes;
+mod finish;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+mod position_lanes;
+
+/// Positions of a channels-in-lanes tile at most: one bit each in [`Tap::mask`], one column each in a transposed store.
+pub(crate) const MAX_POSITIONS: usize = 16;
+
+/// One tap of a kernel plane, as a channels-in-lanes tile meets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Tap {
+    /// Where it reads, relative to the position's origin.
+    pub(crate) x: isize,
+    /// Where its weights are, relative to the channel's first tap.
+    pub(crate) w: usize,
+    /// Bit p: position p of the tile reads inside the image.
+    pub(crate) mask: u64,
+}
+
+/// Consecutive lanes of one vector of positions that read inside the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Run {
+    /// Where lane 0 would read in a channel plane; only lanes `first..end` do.
+    pub(crate) x: isize,
+    pub(crate) first: u32,
+    pub(crate) end: u32,
+}
+
+/// Where a tile's results go: `rows` channels, `row_stride` apart, by `cols` consecutive positions.
+#[derive(Clone, Copy)]
+pub(crate) struct Destination<'a, T> {
+    pub(crate) y: *mut T,
+    pub(crate) row_stride: usize,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    /// The sums continue those that are stored there.
+    pub(crate) resume: bool,
+    pub(crate) finish: Finish<'a, T>,
+}
+
+/// What happens to a tile's sums as they are stored.
+#[derive(Clone, Copy)]
+pub(crate) enum Finish<'a, T> {
+    /// Nothing: a later block of k goes on from them.
+    Partial,
+    /// `bias[row]` is added and the result clamped.
+    Clamp { bias: *const T, lo: T, hi: T },
+    /// Everything that an epilogue can ask for. `channel` is that of row 0; `residual` is laid out like `y`.
+    Full { epilogue: &'a Epilogue<T>, channel: usize, residual: Option<*const T>, run: FinishFn<T> },
+}
+
+/// The epilogue of a block of at most `LANES` columns: (sums, `rows` × `LANES`; first row; rows; first column;
+/// destination).
+pub(crate) type FinishFn<T> = unsafe fn(*const T, usize, usize, usize, &Destination<'_, T>);
+
+/// A tile with channels in the lanes.
+pub(crate) struct ChannelTile<'a, T> {
+    /// What `offsets` count from, in the block's first channel; position 0 itself where there are no offsets.
+    pub(crate) x: *const T,
+    pub(crate) channel_stride: usize,
+    pub(crate) channels: usize,
+    /// The taps of each channel, in ascending order; those that no position reads are left out.
+    pub(crate) taps: &'a [Tap],
+    /// The origin of each position; none where they lie one beside the other.
+    pub(crate) offsets: Option<&'a [isize; MAX_POSITIONS]>,
+    /// Weights of the block's first k in the first vector of channels.
+    pub(crate) w: *const T,
+    /// From one vector of channels to the next.
+    pub(crate) w_vector: usize,
+    /// From one input channel to the next.
+    pub(crate) w_channel: usize,
+    pub(crate) destination: Destination<'a, T>,
+}
+
+/// Where a positions-in-lanes tile finds its vectors of image values.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a, T> {
+    /// `k` rows of a matrix: a packed panel, or an image that is its own im2col matrix.
+    Rows { b: *const T, stride: usize, k: usize },
+    /// Runs of an image's rows.
+    Runs {
+        /// The image, in the block's first channel.
+        x: *const T,
+        channel_stride: usize,
+        channels: usize,
+        /// `runs[starts[t·vectors + v] .. starts[t·vectors + v + 1]]` make vector v of tap t.
+        starts: &'a [u32],
+        runs: &'a [Run],
+        /// Distance between what neighbouring lanes read.
+        stride: usize,
+        /// Where the vectors are stored as they are built, for other tiles to read as rows.
+        panel: Option<*mut T>,
+    },
+}
+
+/// A tile with positions in the lanes.
+pub(crate) struct PositionTile<'a, T> {
+    /// Weights of the block's first k in the tile's first channel; the tile's channels follow each other.
+    pub(crate) w: *const T,
+    /// From one k to the next.
+    pub(crate) w_step: usize,
+    pub(crate) source: Source<'a, T>,
+    pub(crate) destination: Destination<'a, T>,
+}
+
+/// An instantiated tile.
+pub(crate) struct Kernel<F> {
+    pub(crate) name: &'static str,
+    /// # Safety
+    /// The instruction set of the set that it comes from is available; the tile's pointers are valid for what
+    /// their docs say is read and written.
+    pub(crate) run: F,
+}
+
+pub(crate) type ChannelFn<T> = unsafe fn(&ChannelTile<'_, T>);
+pub(crate) type PositionFn<T> = unsafe fn(&PositionTile<'_, T>);
+
+/// Channels-in-lanes tiles of one number of positions.
+pub(crate) struct ChannelFamily<T: 'static> {
+    pub(crate) positions: usize,
+    /// Element i has i + 1 vectors of channels.
+    pub(crate) by_vectors: &'static [Kernel<ChannelFn<T>>],
+}
+
+/// Positions-in-lanes tiles of one number of vectors.
+pub(crate) struct PositionFamily<T: 'static> {
+    pub(crate) vectors: usize,
+    /// Element i has 2ⁱ channels.
+    pub(crate) by_log2_rows: &'static [Kernel<PositionFn<T>>],
+}
+
+/// The tiles of one instruction set and element type.
+pub(crate) struct KernelSet<T: 'static> {
+    pub(crate) isa: Isa,
+    pub(crate) lanes: usize,
+    pub(crate) channel: &'static [ChannelFamily<T>],
+    pub(crate) position: &'static [PositionFamily<T>],
+    pub(crate) finish: FinishFn<T>,
+}
+
+/// The tiles for `T` on an instruction set that this machine was seen to have.
+pub(crate) fn set<T: Element>(isa: Available) -> &'static KernelSet<T> {
+    let sets: [&'static dyn Any; 2] = match isa.isa() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => [&avx512::F32_SET, &avx512::F64_SET],
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => [&avx2::F32_SET, &avx2::F64_SET],
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => [&neon::F32_SET, &neon::F64_SET],
+        _ => [&portable::F32_SET, &portable::F64_SET],
+    };
+    sets.into_iter().find_map(<dyn Any>::downcast_ref).expect("Element is sealed: f32 and f64 have sets")
+}
+
+/// Defines a static [`KernelSet`]: `channel` lists positions and, in ascending order, vectors of channels;
+/// `position` lists vectors of positions and, in ascending powers of two from 1, channels.
+macro_rules! kernel_set {
+    (#[$feature:meta] $set:ident: $isa:expr, $vector:ty, $activate:path;
+     channel { $($positions:literal x [$($cname:ident: $cvectors:literal),+]),+ }
+     position { $($pvectors:literal x [$($pname:ident: $rows:literal),+]),+ }
+     finish $finish:ident) => {
+        $($(
+            #[$feature]
+            unsafe fn $cname(tile: &super::ChannelTile<'_, <$vector as crate::simd::Vector>::Elem>) {
+                // SAFETY: the caller's obligations are the same.
+                unsafe { super::channel_lanes::run::<$vector, $positions, $cvectors>(tile) }
+            }
+        )+)+
+        $($(
+            #[$feature]
+            unsafe fn $pname(tile: &super::PositionTile<'_, <$vector as crate::simd::Vector>::Elem>) {
+                // SAFETY: the caller's obligations are the same.
+                unsafe { super::position_lanes::run::<$vector, $rows, $pvectors>(tile) }
+            }
+        )+)+
+        #[$feature]
+        unsafe fn $finish(
+            sums: *const <$vector as crate::simd::Vector>::Elem,
+            first_row: usize,
+            rows: usize,
+            first_col: usize,
+            destination: &super::Destination<'_, <$vector as crate::simd::Vector>::Elem>,
+        ) {
+            // SAFETY: the caller's obligations are the same.
+            unsafe {
+                super::finish::epilogue::<$vector>(sums, first_row, rows, first_col, destination, $activate);
+            }
+        }
+        pub(crate) static $set: super::KernelSet<<$vector as crate::simd::Vector>::Elem> = super::KernelSet {
+            isa: $isa,
+            lanes: <$vector as crate::simd::Vector>::LANES,
+            channel: &[$(super::ChannelFamily {
+                positions: $positions,
+                by_vectors: &[$(super::Kernel { name: stringify!($cname), run: $cname }),+],
+            }),+],
+            position: &[$(super::PositionFamily {
+                vectors: $pvectors,
+                by_log2_rows: &[$(super::Kernel { name: stringify!($pname), run: $pname }),+],
+            }),+],
+            finish: $finish,
+        };
+    };
+}
+use kernel_set;

@@ -1,0 +1,33 @@
+//! Tiles for AArch64: 32 registers of 128 bits. 24 sums, up to four vectors and a broadcast fit.
+
+use super::{activation, kernel_set};
+use crate::isa::Isa;
+use crate::simd::neon::{F32, F64};
+
+kernel_set! {
+    #[target_feature(enable = "neon")]
+    F32_SET: Isa::Neon, F32, activation::single;
+    channel {
+        8 x [neon_f32_channels_8x4: 1, neon_f32_channels_8x8: 2, neon_f32_channels_8x12: 3],
+        6 x [neon_f32_channels_6x4: 1, neon_f32_channels_6x8: 2, neon_f32_channels_6x12: 3, neon_f32_channels_6x16: 4]
+    }
+    position {
+        4 x [neon_f32_positions_1x16: 1, neon_f32_positions_2x16: 2, neon_f32_positions_4x16: 4],
+        2 x [neon_f32_positions_1x8: 1, neon_f32_positions_2x8: 2, neon_f32_positions_4x8: 4]
+    }
+    finish finish_f32
+}
+
+kernel_set! {
+    #[target_feature(enable = "neon")]
+    F64_SET: Isa::Neon, F64, activation::double;
+    channel {
+        8 x [neon_f64_channels_8x2: 1, neon_f64_channels_8x4: 2, neon_f64_channels_8x6: 3],
+        6 x [neon_f64_channels_6x2: 1, neon_f64_channels_6x4: 2, neon_f64_channels_6x6: 3, neon_f64_channels_6x8: 4]
+    }
+    position {
+        4 x [neon_f64_positions_1x8: 1, neon_f64_positions_2x8: 2],
+        2 x [neon_f64_positions_1x4: 1, neon_f64_positions_2x4: 2]
+    }
+    finish finish_f64
+}

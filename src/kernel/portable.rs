@@ -1,0 +1,29 @@
+//! Tiles for whatever the build enables, down to 16 registers of 128 bits: 8 sums fit there.
+
+use super::{activation, kernel_set};
+use crate::isa::Isa;
+use crate::simd::portable::{F32, F64};
+
+kernel_set! {
+    #[inline(never)]
+    F32_SET: Isa::Portable, F32, activation::single;
+    channel {
+        4 x [portable_f32_channels_4x8: 1, portable_f32_channels_4x16: 2]
+    }
+    position {
+        1 x [portable_f32_positions_1x8: 1, portable_f32_positions_2x8: 2, portable_f32_positions_4x8: 4]
+    }
+    finish finish_f32
+}
+
+kernel_set! {
+    #[inline(never)]
+    F64_SET: Isa::Portable, F64, activation::double;
+    channel {
+        4 x [portable_f64_channels_4x4: 1, portable_f64_channels_4x8: 2]
+    }
+    position {
+        1 x [portable_f64_positions_1x4: 1, portable_f64_positions_2x4: 2, portable_f64_positions_4x4: 4]
+    }
+    finish finish_f64
+}

@@ -1,0 +1,127 @@
+//! Aligned, reusable memory for plain numbers.
+
+use std::marker::PhantomData;
+use std::mem::size_of;
+
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::kernel::{Run, Tap};
+use crate::pack::taps::TapWindow;
+
+/// One cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Line([u8; LINE]);
+
+pub(crate) const LINE: usize = 64;
+
+/// Types of which every pattern of bits is a value, without padding bytes, aligned to at most a line.
+///
+/// # Safety
+/// As said.
+pub(crate) unsafe trait Plain: Copy + 'static {}
+// SAFETY: `Element` is sealed: f32 and f64.
+unsafe impl<T: Element> Plain for T {}
+// SAFETY: a number.
+unsafe impl Plain for u32 {}
+// SAFETY: repr(C): an isize, a usize and a u64, which leave no gap on 64-bit targets (asserted in `view`).
+unsafe impl Plain for Tap {}
+// SAFETY: repr(C): an isize and two u32, which leave no gap on any target.
+unsafe impl Plain for Run {}
+// SAFETY: repr(C): an isize and seven usize.
+unsafe impl Plain for TapWindow {}
+
+/// Lines that hold `len` elements of `T`.
+pub(crate) fn lines_for<T>(len: usize) -> usize {
+    (len * size_of::<T>()).div_ceil(LINE)
+}
+
+fn view<T: Plain>(lines: &mut [Line], len: usize) -> &mut [T] {
+    const { assert!(align_of::<T>() <= LINE) };
+    const { assert!(size_of::<Tap>() == 3 * size_of::<usize>(), "a Tap without padding") };
+    assert!(lines_for::<T>(len) <= lines.len());
+    // SAFETY: the lines are initialised, exclusively borrowed, long enough and aligned; any bytes are a `T`.
+    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), len) }
+}
+
+/// Makes `lines` at least `count` long without moving what need not move.
+fn grow(lines: &mut Vec<Line>, count: usize) -> Result<()> {
+    let more = count.saturating_sub(lines.len());
+    lines.try_reserve_exact(more).map_err(|_| Error::OutOfMemory { bytes: count.saturating_mul(LINE) })?;
+    lines.resize(lines.len() + more, Line([0; LINE]));
+    Ok(())
+}
+
+/// Scratch of one task. It keeps its memory and whatever was written there.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    lines: Vec<Line>,
+}
+
+impl Scratch {
+    /// Makes room for `bytes`, rounded up to lines.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(crate) fn reserve_bytes(&mut self, bytes: usize) -> Result<()> {
+        grow(&mut self.lines, bytes.div_ceil(LINE))
+    }
+
+    /// Hands the memory out piece by piece.
+    pub(crate) fn carve(&mut self) -> Carver<'_> {
+        Carver { rest: &mut self.lines }
+    }
+}
+
+/// Scratch that is still to be handed out.
+pub(crate) struct Carver<'a> {
+    rest: &'a mut [Line],
+}
+
+impl<'a> Carver<'a> {
+    /// `len` elements, aligned to a line, holding anything.
+    ///
+    /// # Panics
+    /// Where the plan reserved less than is taken.
+    pub(crate) fn take<T: Plain>(&mut self, len: usize) -> &'a mut [T] {
+        let (taken, rest) = std::mem::take(&mut self.rest).split_at_mut(lines_for::<T>(len));
+        self.rest = rest;
+        view(taken, len)
+    }
+}
+
+/// A vector of numbers that starts on a cache line.
+pub(crate) struct Aligned<T> {
+    lines: Vec<Line>,
+    len: usize,
+    of: PhantomData<T>,
+}
+
+impl<T: Plain> Aligned<T> {
+    /// An empty one that will use the memory of `lines`.
+    pub(crate) const fn reusing(lines: Vec<Line>) -> Self {
+        Self { lines, len: 0, of: PhantomData }
+    }
+
+    /// The memory, to be used again.
+    pub(crate) fn into_lines(self) -> Vec<Line> {
+        self.lines
+    }
+
+    /// Makes it `len` long; what it holds is anything.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(crate) fn resize(&mut self, len: usize) -> Result<&mut [T]> {
+        let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize - LINE);
+        let lines = bytes.ok_or(Error::OutOfMemory { bytes: usize::MAX })?.div_ceil(LINE);
+        grow(&mut self.lines, lines)?;
+        self.len = len;
+        Ok(view(&mut self.lines, len))
+    }
+
+    pub(crate) fn as_slice(&self) -> &[T] {
+        // SAFETY: as in `view`; `resize` made room for `len` elements.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}

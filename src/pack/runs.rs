@@ -1,0 +1,53 @@
+//! Tables for positions-in-lanes tiles: the runs of image rows that make each vector of the virtual im2col matrix.
+
+use crate::geometry::Shape;
+use crate::kernel::Run;
+use crate::pack::segments::Segment;
+use crate::pack::taps::TapWindow;
+
+/// The most runs that a vector of `lanes` positions can have: one for each output row that it touches.
+pub(crate) fn max_runs(shape: &Shape, lanes: usize) -> usize {
+    // The first row may give one position only.
+    ((lanes - 1).div_ceil(shape.axes[2].output.max(1)) + 1).min(lanes)
+}
+
+/// Fills the tables for a tile of `vectors` vectors of `lanes` positions: `runs[starts[i] .. starts[i + 1]]` is vector
+/// `i % vectors` of tap `i / vectors`.
+pub(crate) fn fill(
+    shape: &Shape,
+    table: &[TapWindow],
+    segments: impl Iterator<Item = Segment> + Clone,
+    (vectors, lanes): (usize, usize),
+    starts: &mut [u32],
+    runs: &mut [Run],
+) {
+    let mut count = 0;
+    for (tap, starts) in table.iter().zip(starts[..table.len() * vectors].chunks_exact_mut(vectors)) {
+        let mut next = 0;
+        for segment in segments.clone() {
+            let positions = tap.positions(&segment);
+            let mut at = positions.start;
+            while at < positions.end {
+                let vector = at / lanes;
+                while next <= vector {
+                    starts[next] = count as u32;
+                    next += 1;
+                }
+                let end = positions.end.min((vector + 1) * lanes);
+                runs[count] = run(shape, tap, &segment, at - vector * lanes..end - vector * lanes, at);
+                count += 1;
+                at = end;
+            }
+        }
+        starts[next..].fill(count as u32);
+    }
+    starts[table.len() * vectors] = count as u32;
+}
+
+/// The run of `lanes` whose first lane is the tile's position `at`.
+fn run(shape: &Shape, tap: &TapWindow, segment: &Segment, lanes: std::ops::Range<usize>, at: usize) -> Run {
+    let stride = shape.axes[2].stride as isize;
+    let ahead = (at - segment.start) as isize - lanes.start as isize;
+    let x = segment.origin(shape).wrapping_add(tap.x).wrapping_add(ahead.wrapping_mul(stride));
+    Run { x, first: lanes.start as u32, end: lanes.end as u32 }
+}

@@ -1,0 +1,79 @@
+//! Tables for channels-in-lanes tiles: which taps a tile needs, and at which positions.
+
+use std::ops::Range;
+
+use crate::geometry::Shape;
+use crate::kernel::Tap;
+use crate::pack::segments::Segment;
+
+/// One tap of the kernel plane: where it reads, and which windows read inside the image with it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct TapWindow {
+    /// Relative to a window's origin.
+    pub(crate) x: isize,
+    /// Its index in the kernel plane.
+    index: usize,
+    /// First and last + 1 output coordinate on each axis.
+    windows: [[usize; 2]; 3],
+}
+
+impl TapWindow {
+    /// The positions of `segment`, counted in the tile, at which this tap reads inside the image.
+    pub(crate) fn positions(&self, segment: &Segment) -> Range<usize> {
+        let [d, h, w] = segment.at;
+        let inside = |axis: usize, at: usize| self.windows[axis][0] <= at && at < self.windows[axis][1];
+        if !inside(0, d) || !inside(1, h) {
+            return 0..0;
+        }
+        let [first, end] = self.windows[2].map(|at| segment.start + at.clamp(w, w + segment.len) - w);
+        first..end
+    }
+}
+
+/// Fills `table` with `taps` of the kernel plane.
+pub(crate) fn fill_windows(shape: &Shape, taps: Range<usize>, table: &mut [TapWindow]) {
+    debug_assert_eq!(taps.len(), table.len());
+    let strides = shape.in_strides();
+    for (index, entry) in taps.zip(table) {
+        let at = shape.tap(index);
+        let x = (0..3).fold(0, |sum: isize, a| {
+            let step = (at[a] * shape.axes[a].dilation) as isize;
+            sum.wrapping_add(step.wrapping_mul(strides[a] as isize))
+        });
+        let windows = std::array::from_fn(|a| {
+            let range = shape.axes[a].windows(at[a]);
+            [range.start, range.end]
+        });
+        *entry = TapWindow { x, index, windows };
+    }
+}
+
+/// Writes the taps that a tile needs to `taps` and gives their number. `lanes` is the distance of weights.
+pub(crate) fn select(
+    table: &[TapWindow],
+    lanes: usize,
+    segments: impl Iterator<Item = Segment> + Clone,
+    taps: &mut [Tap],
+) -> usize {
+    let first = table.first().map_or(0, |t| t.index);
+    let mut count = 0;
+    for window in table {
+        let mask = segments.clone().fold(0_u64, |mask, segment| {
+            let positions = window.positions(&segment);
+            mask | ((1 << positions.end) - (1 << positions.start))
+        });
+        if mask != 0 {
+            taps[count] = Tap { x: window.x, w: (window.index - first) * lanes, mask };
+            count += 1;
+        }
+    }
+    count
+}
+
+/// Writes all taps, for a tile of `positions` that reads no padding.
+pub(crate) fn select_all(table: &[TapWindow], lanes: usize, positions: usize, taps: &mut [Tap]) {
+    for (i, (window, tap)) in table.iter().zip(taps).enumerate() {
+        *tap = Tap { x: window.x, w: i * lanes, mask: (1 << positions) - 1 };
+    }
+}

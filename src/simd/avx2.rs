@@ -1,0 +1,251 @@
+//! AVX2 with FMA: 8 lanes of `f32`, 4 of `f64`.
+
+use core::arch::x86_64::*;
+
+use super::{Bits, Vector};
+
+#[derive(Clone, Copy)]
+pub(crate) struct F32(__m256);
+
+#[derive(Clone, Copy)]
+pub(crate) struct F64(__m256d);
+
+/// What differs between the two only in names.
+macro_rules! vector {
+    ($vector:ident, $elem:ident, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident,
+     $mul:ident, $div:ident, $max:ident, $min:ident, $compare:ident, $blend:ident) => {
+        type Elem = $elem;
+        type Square = [Self; $lanes];
+        const LANES: usize = $lanes;
+
+        #[inline(always)]
+        unsafe fn splat(x: $elem) -> Self {
+            // SAFETY: the caller vouches for the instruction set.
+            Self(unsafe { $splat(x) })
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const $elem) -> Self {
+            // SAFETY: the caller vouches for the instruction set and the elements.
+            Self(unsafe { $load(from) })
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut $elem) {
+            // SAFETY: `self` proves the instruction set; the caller vouches for the elements.
+            unsafe { $store(to, self.0) }
+        }
+        #[inline(always)]
+        fn mul_add(self, b: Self, c: Self) -> Self {
+            // SAFETY: `self` proves the instruction set.
+            Self(unsafe { $fma(self.0, b.0, c.0) })
+        }
+        #[inline(always)]
+        fn add(self, b: Self) -> Self {
+            // SAFETY: `self` proves the instruction set.
+            Self(unsafe { $add(self.0, b.0) })
+        }
+        #[inline(always)]
+        fn mul(self, b: Self) -> Self {
+            // SAFETY: `self` proves the instruction set.
+            Self(unsafe { $mul(self.0, b.0) })
+        }
+        #[inline(always)]
+        fn div(self, b: Self) -> Self {
+            // SAFETY: `self` proves the instruction set.
+            Self(unsafe { $div(self.0, b.0) })
+        }
+        #[inline(always)]
+        fn at_least(self, lo: Self) -> Self {
+            // The instruction gives its second operand where either is NaN or both are zeros.
+            // SAFETY: `self` proves the instruction set.
+            Self(unsafe { $max(lo.0, self.0) })
+        }
+        #[inline(always)]
+        fn at_most(self, hi: Self) -> Self {
+            // SAFETY: `self` proves the instruction set.
+            Self(unsafe { $min(hi.0, self.0) })
+        }
+        #[inline(always)]
+        fn if_less(self, bound: Self, then: Self, otherwise: Self) -> Self {
+            // SAFETY: `self` proves the instruction set.
+            Self(unsafe { $blend(otherwise.0, then.0, $compare::<_CMP_LT_OQ>(self.0, bound.0)) })
+        }
+        #[inline(always)]
+        fn square(self) -> Self::Square {
+            [self; $lanes]
+        }
+    };
+}
+
+impl Vector for F32 {
+    vector!(
+        F32,
+        f32,
+        8,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps,
+        _mm256_add_ps,
+        _mm256_mul_ps,
+        _mm256_div_ps,
+        _mm256_max_ps,
+        _mm256_min_ps,
+        _mm256_cmp_ps,
+        _mm256_blendv_ps
+    );
+
+    #[inline(always)]
+    unsafe fn merge_range(self, from: *const f32, first: usize, end: usize) -> Self {
+        debug_assert!(first <= end && end <= 8);
+        // SAFETY: `self` proves the instruction set; only lanes in `first..end` are read, for which the caller
+        // vouches.
+        Self(unsafe {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let below_end = _mm256_cmpgt_epi32(_mm256_set1_epi32(end as i32), lanes);
+            let below_first = _mm256_cmpgt_epi32(_mm256_set1_epi32(first as i32), lanes);
+            let mask = _mm256_andnot_si256(below_first, below_end);
+            _mm256_blendv_ps(self.0, _mm256_maskload_ps(from, mask), _mm256_castsi256_ps(mask))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, lanes: usize) {
+        debug_assert!(lanes <= 8);
+        // In pieces: a masked store takes tens of cycles on AMD.
+        // SAFETY: `self` proves the instruction set; 4, 2 and 1 elements add up to `lanes`, for which the caller
+        // vouches.
+        unsafe {
+            if lanes == 8 {
+                return self.store(to);
+            }
+            let (mut rest, mut to) = (_mm256_castps256_ps128(self.0), to);
+            if lanes & 4 != 0 {
+                _mm_storeu_ps(to, rest);
+                (rest, to) = (_mm256_extractf128_ps::<1>(self.0), to.wrapping_add(4));
+            }
+            if lanes & 2 != 0 {
+                _mm_storel_pd(to.cast(), _mm_castps_pd(rest));
+                (rest, to) = (_mm_movehl_ps(rest, rest), to.wrapping_add(2));
+            }
+            if lanes & 1 != 0 {
+                _mm_store_ss(to, rest);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(m: &mut [Self; 8]) {
+        // SAFETY: the vectors prove the instruction set.
+        unsafe {
+            let r: [__m256d; 8] = core::array::from_fn(|i| {
+                let (a, b) = (m[i & !1].0, m[i | 1].0);
+                _mm256_castps_pd(if i & 1 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) })
+            });
+            let q: [__m256; 8] = core::array::from_fn(|i| {
+                let (base, half, which) = (i & !3, (i >> 1) & 1, i & 1);
+                let (a, b) = (r[base + half], r[base + half + 2]);
+                _mm256_castpd_ps(if which == 0 { _mm256_unpacklo_pd(a, b) } else { _mm256_unpackhi_pd(a, b) })
+            });
+            // q[4·j + i] holds, in half k, column 4·k + i of rows 4·j … 4·j + 3.
+            for column in 0..4 {
+                let (a, b) = (q[column], q[4 + column]);
+                m[column].0 = _mm256_permute2f128_ps::<0x20>(a, b);
+                m[column + 4].0 = _mm256_permute2f128_ps::<0x31>(a, b);
+            }
+        }
+    }
+}
+
+impl Vector for F64 {
+    vector!(
+        F64,
+        f64,
+        4,
+        _mm256_set1_pd,
+        _mm256_loadu_pd,
+        _mm256_storeu_pd,
+        _mm256_fmadd_pd,
+        _mm256_add_pd,
+        _mm256_mul_pd,
+        _mm256_div_pd,
+        _mm256_max_pd,
+        _mm256_min_pd,
+        _mm256_cmp_pd,
+        _mm256_blendv_pd
+    );
+
+    #[inline(always)]
+    unsafe fn merge_range(self, from: *const f64, first: usize, end: usize) -> Self {
+        debug_assert!(first <= end && end <= 4);
+        // SAFETY: `self` proves the instruction set; only lanes in `first..end` are read, for which the caller
+        // vouches.
+        Self(unsafe {
+            let lanes = _mm256_setr_epi64x(0, 1, 2, 3);
+            let below_end = _mm256_cmpgt_epi64(_mm256_set1_epi64x(end as i64), lanes);
+            let below_first = _mm256_cmpgt_epi64(_mm256_set1_epi64x(first as i64), lanes);
+            let mask = _mm256_andnot_si256(below_first, below_end);
+            _mm256_blendv_pd(self.0, _mm256_maskload_pd(from, mask), _mm256_castsi256_pd(mask))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f64, lanes: usize) {
+        debug_assert!(lanes <= 4);
+        // SAFETY: `self` proves the instruction set; 2 and 1 elements add up to `lanes`, for which the caller
+        // vouches.
+        unsafe {
+            if lanes == 4 {
+                return self.store(to);
+            }
+            let (mut rest, mut to) = (_mm256_castpd256_pd128(self.0), to);
+            if lanes & 2 != 0 {
+                _mm_storeu_pd(to, rest);
+                (rest, to) = (_mm256_extractf128_pd::<1>(self.0), to.wrapping_add(2));
+            }
+            if lanes & 1 != 0 {
+                _mm_store_sd(to, rest);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(m: &mut [Self; 4]) {
+        // SAFETY: the vectors prove the instruction set.
+        unsafe {
+            for i in 0..2 {
+                let (a, b) = (m[2 * i].0, m[2 * i + 1].0);
+                (m[2 * i].0, m[2 * i + 1].0) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+            }
+            for i in 0..2 {
+                let (a, b) = (m[i].0, m[i + 2].0);
+                m[i].0 = _mm256_permute2f128_pd::<0x20>(a, b);
+                m[i + 2].0 = _mm256_permute2f128_pd::<0x31>(a, b);
+            }
+        }
+    }
+}
+
+impl Bits for F32 {
+    #[inline(always)]
+    fn and_bits(self, bits: u32) -> Self {
+        // SAFETY: `self` proves the instruction set.
+        Self(unsafe { _mm256_and_ps(self.0, _mm256_castsi256_ps(_mm256_set1_epi32(bits as i32))) })
+    }
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        // SAFETY: `self` proves the instruction set.
+        Self(unsafe { _mm256_or_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn shift_to_exponent(self) -> Self {
+        // SAFETY: `self` proves the instruction set.
+        Self(unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(self.0))) })
+    }
+    #[inline(always)]
+    fn add_bits(self, other: Self) -> Self {
+        // SAFETY: `self` proves the instruction set.
+        Self(unsafe {
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(self.0), _mm256_castps_si256(other.0)))
+        })
+    }
+}

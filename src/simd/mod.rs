@@ -1,0 +1,105 @@
+//! One small vector trait, implemented once for each instruction set and element type.
+//!
+//! Kernels are written over [`Vector`] and inlined into functions that enable the instruction set's features;
+//! every method is `#[inline(always)]` for that. Values are made by `unsafe` constructors, whose callers know that
+//! the CPU has the features; operations on values that exist are safe: the value is the proof.
+
+use crate::element::Element;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+pub(crate) mod portable;
+
+/// A vector of `LANES` elements.
+pub(crate) trait Vector: Copy {
+    type Elem: Element;
+    /// `LANES` vectors.
+    type Square: AsRef<[Self]> + AsMut<[Self]>;
+    const LANES: usize;
+
+    /// All lanes `x`.
+    ///
+    /// # Safety
+    /// The CPU has this vector's instruction set.
+    unsafe fn splat(x: Self::Elem) -> Self;
+
+    /// # Safety
+    /// As [`Vector::splat`]; `from` is valid for reading `LANES` elements.
+    unsafe fn load(from: *const Self::Elem) -> Self;
+
+    /// # Safety
+    /// `to` is valid for writing `LANES` elements.
+    unsafe fn store(self, to: *mut Self::Elem);
+
+    /// Lane `l` becomes `from[l]` for `l` in `first..end`; the others keep theirs.
+    ///
+    /// # Safety
+    /// `first ≤ end ≤ LANES`; `from + l` is valid for reading for `l` in `first..end`. `from` itself need not be.
+    unsafe fn merge_range(self, from: *const Self::Elem, first: usize, end: usize) -> Self;
+
+    /// Writes the first `lanes` lanes only.
+    ///
+    /// # Safety
+    /// `lanes ≤ LANES`; `to` is valid for writing `lanes` elements.
+    unsafe fn store_first(self, to: *mut Self::Elem, lanes: usize);
+
+    /// `self · b + c`, rounded once where the instruction set is fused.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    fn add(self, b: Self) -> Self;
+    fn mul(self, b: Self) -> Self;
+    fn div(self, b: Self) -> Self;
+    /// `lo` where `lo > self`, else `self`: NaN and −0 stay.
+    fn at_least(self, lo: Self) -> Self;
+    /// `hi` where `hi < self`, else `self`: NaN and −0 stay.
+    fn at_most(self, hi: Self) -> Self;
+    /// `then` where `self < bound`, else `otherwise`.
+    fn if_less(self, bound: Self, then: Self, otherwise: Self) -> Self;
+
+    /// `LANES` copies of `self`.
+    fn square(self) -> Self::Square;
+    /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
+    fn transpose(square: &mut Self::Square);
+}
+
+/// What the activations need beyond arithmetic: the bits of `f32` lanes.
+pub(crate) trait Bits: Vector<Elem = f32> {
+    /// Each lane's bits `& bits`.
+    fn and_bits(self, bits: u32) -> Self;
+    /// Each lane's bits `|` those of `other`.
+    fn or(self, other: Self) -> Self;
+    /// Each lane's bits shifted left by 23: the low bits become an exponent.
+    fn shift_to_exponent(self) -> Self;
+    /// Each lane's bits plus those of `other`, as wrapping 32-bit integers.
+    fn add_bits(self, other: Self) -> Self;
+}
+
+/// Reads lane by lane with a stride; the generic way for vectors without a cheap gather.
+///
+/// # Safety
+/// As [`Vector::splat`]; `first ≤ end ≤ LANES`; `from + l·stride` is valid for reading for `l` in `first..end`.
+#[inline(always)]
+pub(crate) unsafe fn merge_strided<V: Vector>(
+    onto: V,
+    from: *const V::Elem,
+    stride: usize,
+    first: usize,
+    end: usize,
+) -> V {
+    debug_assert!(first <= end && end <= V::LANES);
+    let mut lanes = [V::Elem::ZERO; MAX_LANES];
+    // SAFETY: `lanes` holds MAX_LANES ≥ LANES elements; the caller vouches for the reads.
+    unsafe {
+        onto.store(lanes.as_mut_ptr());
+        for (l, lane) in lanes.iter_mut().enumerate().take(end).skip(first) {
+            *lane = *from.wrapping_add(l * stride);
+        }
+        V::load(lanes.as_ptr())
+    }
+}
+
+/// The widest vector's lanes.
+pub(crate) const MAX_LANES: usize = 16;
