@@ -157,6 +157,7 @@ impl<T: Element> Step<'_, T> {
                     channels: self.block.channels.len(),
                     taps,
                     offsets: if in_row { None } else { Some(&offsets) },
+                    next: (family.positions * shape.axes[2].stride) as isize,
                     w: self.w(channel),
                     w_vector: self.job.weights.panel_len(),
                     w_channel: shape.taps() * set.lanes,

@@ -3,7 +3,7 @@
 //! For each k one value per position is broadcast from the image where it lies, whatever the stride or dilation.
 //! Taps on padding are not computed. The tile is transposed in registers as it is stored.
 
-use super::{ChannelTile, MAX_POSITIONS, Tap, finish};
+use super::{ChannelTile, MAX_POSITIONS, Tap, finish, unroll};
 use crate::simd::Vector;
 
 /// # Safety
@@ -38,10 +38,12 @@ unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
     offset: impl Fn(usize) -> isize,
 ) -> [[V; NV]; P] {
     let all = (1_u64 << P) - 1;
+    let next = offset(P - 1).wrapping_add(tile.next);
     let (mut x, mut w) = (tile.x, tile.w);
     for _ in 0..tile.channels {
         for &Tap { x: tap_x, w: tap_w, mask } in tile.taps {
             let x = x.wrapping_offset(tap_x);
+            V::prefetch(x.wrapping_offset(next));
             // SAFETY: the caller vouches for NV vectors of weights at each tap, and for the positions in `mask`.
             unsafe {
                 let mut weights = [V::splat(V::Elem::default()); NV];
@@ -78,23 +80,17 @@ unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn store<V: Vector, const P: usize, const NV: usize>(
-    sums: &[[V; NV]; P],
-    tile: &ChannelTile<'_, V::Elem>,
-) {
-    for v in 0..NV {
-        for block in 0..P.div_ceil(V::LANES) {
-            let mut square = sums[0][v].square();
-            for lane in 0..V::LANES.min(P - block * V::LANES) {
-                square.as_mut()[lane] = sums[block * V::LANES + lane][v];
-            }
-            V::transpose(&mut square);
-            // SAFETY: the caller's obligations are passed on.
-            unsafe {
-                finish::store_rows(square.as_ref(), v * V::LANES, block * V::LANES, &tile.destination);
-            }
+unsafe fn store<V: Vector, const P: usize, const NV: usize>(sums: &[[V; NV]; P], tile: &ChannelTile<'_, V::Elem>) {
+    // SAFETY: the caller's obligations are passed on.
+    unroll!(i in 0..NV * P.div_ceil(V::LANES) => unsafe {
+        let (v, first) = (i % NV, i / NV * V::LANES);
+        let mut square = sums[0][v].square();
+        for lane in 0..V::LANES.min(P - first) {
+            square.as_mut()[lane] = sums[first + lane][v];
         }
-    }
+        V::transpose(&mut square);
+        finish::store_rows(square.as_ref(), v * V::LANES, first, &tile.destination);
+    });
 }
 
 /// Loads and transposes the sums that an earlier block stored.
@@ -106,17 +102,14 @@ unsafe fn load<V: Vector, const P: usize, const NV: usize>(
     sums: &mut [[V; NV]; P],
     tile: &ChannelTile<'_, V::Elem>,
 ) {
-    for v in 0..NV {
-        for block in 0..P.div_ceil(V::LANES) {
-            let mut square = sums[0][0].square();
-            // SAFETY: the caller's obligations are passed on.
-            unsafe {
-                finish::load_rows(square.as_mut(), v * V::LANES, block * V::LANES, &tile.destination);
-            }
-            V::transpose(&mut square);
-            for lane in 0..V::LANES.min(P - block * V::LANES) {
-                sums[block * V::LANES + lane][v] = square.as_ref()[lane];
-            }
+    // SAFETY: the caller's obligations are passed on.
+    unroll!(i in 0..NV * P.div_ceil(V::LANES) => unsafe {
+        let (v, first) = (i % NV, i / NV * V::LANES);
+        let mut square = sums[0][0].square();
+        finish::load_rows(square.as_mut(), v * V::LANES, first, &tile.destination);
+        V::transpose(&mut square);
+        for lane in 0..V::LANES.min(P - first) {
+            sums[first + lane][v] = square.as_ref()[lane];
         }
-    }
+    });
 }

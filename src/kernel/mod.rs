@@ -88,6 +88,8 @@ pub(crate) struct ChannelTile<'a, T> {
     pub(crate) taps: &'a [Tap],
     /// The origin of each position; none where they lie one beside the other.
     pub(crate) offsets: Option<&'a [isize; MAX_POSITIONS]>,
+    /// From a position to what the next tile reads: worth prefetching. Need not lie in the image.
+    pub(crate) next: isize,
     /// Weights of the block's first k in the first vector of channels.
     pub(crate) w: *const T,
     /// From one vector of channels to the next.
@@ -176,6 +178,22 @@ pub(crate) fn set<T: Element>(isa: Available) -> &'static KernelSet<T> {
     };
     sets.into_iter().find_map(<dyn Any>::downcast_ref).expect("Element is sealed: f32 and f64 have sets")
 }
+
+/// Repeats a body for `$i` in `0..$end`, `$end` ≤ 8, with `$i` a constant each time, so that arrays indexed with it stay in
+/// registers: the compiler keeps a `for` over bodies of this size, and the arrays in memory.
+macro_rules! unroll {
+    ($i:ident in 0..$end:expr => $body:expr) => {
+        const { assert!($end <= 8) };
+        unroll!(@ $i, $end, $body; 0 1 2 3 4 5 6 7);
+    };
+    (@ $i:ident, $end:expr, $body:expr; $($n:literal)+) => {
+        $(if $n < $end {
+            let $i = $n;
+            $body;
+        })+
+    };
+}
+use unroll;
 
 /// Defines a static [`KernelSet`]: `channel` lists positions and, in ascending order, vectors of channels;
 /// `position` lists vectors of positions and, in ascending powers of two from 1, channels.

@@ -3,7 +3,7 @@
 //! Vectors of image values come from rows (a packed panel, or an image that is its own im2col matrix) or are put
 //! together from runs of the image's rows; then they can be stored as a panel for the tiles of other channels.
 
-use super::{PositionTile, Run, Source, finish};
+use super::{PositionTile, Run, Source, finish, unroll};
 use crate::simd::{Vector, merge_strided};
 
 /// # Safety
@@ -16,13 +16,13 @@ pub(crate) unsafe fn run<V: Vector, const R: usize, const NV: usize>(tile: &Posi
         let zero = V::splat(V::Elem::default());
         let mut sums = [[zero; NV]; R];
         if tile.destination.resume {
-            for v in 0..NV {
+            unroll!(v in 0..NV => {
                 let mut column = [zero; R];
                 finish::load_rows(&mut column, 0, v * V::LANES, &tile.destination);
                 for r in 0..R {
                     sums[r][v] = column[r];
                 }
-            }
+            });
         }
         let sums = match tile.source {
             Source::Rows { b, stride, k } => {
@@ -41,10 +41,13 @@ pub(crate) unsafe fn run<V: Vector, const R: usize, const NV: usize>(tile: &Posi
             }
             Source::Runs { .. } => gather::<V, R, NV>(sums, tile),
         };
-        for v in 0..NV {
-            let column: [V; R] = std::array::from_fn(|r| sums[r][v]);
+        unroll!(v in 0..NV => {
+            let mut column = [zero; R];
+            for r in 0..R {
+                column[r] = sums[r][v];
+            }
             finish::store_rows(&column, 0, v * V::LANES, &tile.destination);
-        }
+        });
     }
 }
 

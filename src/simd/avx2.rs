@@ -34,6 +34,11 @@ macro_rules! vector {
             unsafe { $store(to, self.0) }
         }
         #[inline(always)]
+        fn prefetch(at: *const $elem) {
+            // SAFETY: every x86-64 has the instruction, which takes any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+        #[inline(always)]
         fn mul_add(self, b: Self, c: Self) -> Self {
             // SAFETY: `self` proves the instruction set.
             Self(unsafe { $fma(self.0, b.0, c.0) })
@@ -137,15 +142,20 @@ impl Vector for F32 {
     fn transpose(m: &mut [Self; 8]) {
         // SAFETY: the vectors prove the instruction set.
         unsafe {
-            let r: [__m256d; 8] = core::array::from_fn(|i| {
-                let (a, b) = (m[i & !1].0, m[i | 1].0);
-                _mm256_castps_pd(if i & 1 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) })
-            });
-            let q: [__m256; 8] = core::array::from_fn(|i| {
-                let (base, half, which) = (i & !3, (i >> 1) & 1, i & 1);
-                let (a, b) = (r[base + half], r[base + half + 2]);
-                _mm256_castpd_ps(if which == 0 { _mm256_unpacklo_pd(a, b) } else { _mm256_unpackhi_pd(a, b) })
-            });
+            let mut r = [_mm256_setzero_pd(); 8];
+            for i in 0..4 {
+                let (a, b) = (m[2 * i].0, m[2 * i + 1].0);
+                r[2 * i] = _mm256_castps_pd(_mm256_unpacklo_ps(a, b));
+                r[2 * i + 1] = _mm256_castps_pd(_mm256_unpackhi_ps(a, b));
+            }
+            let mut q = [_mm256_setzero_ps(); 8];
+            for j in 0..2 {
+                for half in 0..2 {
+                    let (a, b) = (r[4 * j + half], r[4 * j + half + 2]);
+                    q[4 * j + 2 * half] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+                    q[4 * j + 2 * half + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+                }
+            }
             // q[4·j + i] holds, in half k, column 4·k + i of rows 4·j … 4·j + 3.
             for column in 0..4 {
                 let (a, b) = (q[column], q[4 + column]);

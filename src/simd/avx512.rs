@@ -51,6 +51,11 @@ macro_rules! vector {
             unsafe { $mask_store(to, mask, self.0) }
         }
         #[inline(always)]
+        fn prefetch(at: *const $elem) {
+            // SAFETY: every x86-64 has the instruction, which takes any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+        #[inline(always)]
         fn mul_add(self, b: Self, c: Self) -> Self {
             // SAFETY: `self` proves the instruction set.
             Self(unsafe { $fma(self.0, b.0, c.0) })
@@ -119,28 +124,30 @@ impl Vector for F32 {
         // Pairs of lanes, pairs of pairs, then 128-bit quarters twice: 64 shuffles.
         // SAFETY: the vectors prove the instruction set.
         unsafe {
-            let r: [__m512d; 16] = core::array::from_fn(|i| {
-                let (a, b) = (m[i & !1].0, m[i | 1].0);
-                _mm512_castps_pd(if i & 1 == 0 { _mm512_unpacklo_ps(a, b) } else { _mm512_unpackhi_ps(a, b) })
-            });
-            let q: [__m512; 16] = core::array::from_fn(|i| {
-                let (base, half, which) = (i & !3, (i >> 1) & 1, i & 1);
-                let (a, b) = (r[base + half], r[base + half + 2]);
-                _mm512_castpd_ps(if which == 0 { _mm512_unpacklo_pd(a, b) } else { _mm512_unpackhi_pd(a, b) })
-            });
+            let mut r = [_mm512_setzero_pd(); 16];
+            for i in 0..8 {
+                let (a, b) = (m[2 * i].0, m[2 * i + 1].0);
+                r[2 * i] = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
+                r[2 * i + 1] = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+            }
             // q[4·j + i] holds, in quarter k, column 4·k + i of rows 4·j … 4·j + 3.
-            let h: [__m512; 16] = core::array::from_fn(|i| {
-                let (column, low, even) = (i & 3, i & 8 == 0, i & 4 == 0);
-                let (a, b) = if low { (q[column], q[4 + column]) } else { (q[8 + column], q[12 + column]) };
-                if even { _mm512_shuffle_f32x4::<0x88>(a, b) } else { _mm512_shuffle_f32x4::<0xdd>(a, b) }
-            });
-            for column in 0..4 {
-                let (even, odd) = (column, column + 4);
-                let (e0, e1, o0, o1) = (h[even], h[even + 8], h[odd], h[odd + 8]);
-                m[column].0 = _mm512_shuffle_f32x4::<0x88>(e0, e1);
-                m[column + 8].0 = _mm512_shuffle_f32x4::<0xdd>(e0, e1);
-                m[column + 4].0 = _mm512_shuffle_f32x4::<0x88>(o0, o1);
-                m[column + 12].0 = _mm512_shuffle_f32x4::<0xdd>(o0, o1);
+            let mut q = [_mm512_setzero_ps(); 16];
+            for j in 0..4 {
+                for half in 0..2 {
+                    let (a, b) = (r[4 * j + half], r[4 * j + half + 2]);
+                    q[4 * j + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    q[4 * j + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                }
+            }
+            for i in 0..4 {
+                let e0 = _mm512_shuffle_f32x4::<0x88>(q[i], q[4 + i]);
+                let o0 = _mm512_shuffle_f32x4::<0xdd>(q[i], q[4 + i]);
+                let e1 = _mm512_shuffle_f32x4::<0x88>(q[8 + i], q[12 + i]);
+                let o1 = _mm512_shuffle_f32x4::<0xdd>(q[8 + i], q[12 + i]);
+                m[i].0 = _mm512_shuffle_f32x4::<0x88>(e0, e1);
+                m[i + 8].0 = _mm512_shuffle_f32x4::<0xdd>(e0, e1);
+                m[i + 4].0 = _mm512_shuffle_f32x4::<0x88>(o0, o1);
+                m[i + 12].0 = _mm512_shuffle_f32x4::<0xdd>(o0, o1);
             }
         }
     }
@@ -172,22 +179,22 @@ impl Vector for F64 {
         // Pairs of lanes, then 128-bit quarters twice: 24 shuffles.
         // SAFETY: the vectors prove the instruction set.
         unsafe {
-            let q: [__m512d; 8] = core::array::from_fn(|i| {
-                let (a, b) = (m[i & !1].0, m[i | 1].0);
-                if i & 1 == 0 { _mm512_unpacklo_pd(a, b) } else { _mm512_unpackhi_pd(a, b) }
-            });
             // q[2·j + i] holds, in quarter k, column 2·k + i of rows 2·j and 2·j + 1.
-            let h: [__m512d; 8] = core::array::from_fn(|i| {
-                let (column, low, even) = (i & 1, i & 4 == 0, i & 2 == 0);
-                let (a, b) = if low { (q[column], q[2 + column]) } else { (q[4 + column], q[6 + column]) };
-                if even { _mm512_shuffle_f64x2::<0x88>(a, b) } else { _mm512_shuffle_f64x2::<0xdd>(a, b) }
-            });
-            for column in 0..2 {
-                let (e0, e1, o0, o1) = (h[column], h[column + 4], h[column + 2], h[column + 6]);
-                m[column].0 = _mm512_shuffle_f64x2::<0x88>(e0, e1);
-                m[column + 4].0 = _mm512_shuffle_f64x2::<0xdd>(e0, e1);
-                m[column + 2].0 = _mm512_shuffle_f64x2::<0x88>(o0, o1);
-                m[column + 6].0 = _mm512_shuffle_f64x2::<0xdd>(o0, o1);
+            let mut q = [_mm512_setzero_pd(); 8];
+            for j in 0..4 {
+                let (a, b) = (m[2 * j].0, m[2 * j + 1].0);
+                q[2 * j] = _mm512_unpacklo_pd(a, b);
+                q[2 * j + 1] = _mm512_unpackhi_pd(a, b);
+            }
+            for i in 0..2 {
+                let e0 = _mm512_shuffle_f64x2::<0x88>(q[i], q[2 + i]);
+                let o0 = _mm512_shuffle_f64x2::<0xdd>(q[i], q[2 + i]);
+                let e1 = _mm512_shuffle_f64x2::<0x88>(q[4 + i], q[6 + i]);
+                let o1 = _mm512_shuffle_f64x2::<0xdd>(q[4 + i], q[6 + i]);
+                m[i].0 = _mm512_shuffle_f64x2::<0x88>(e0, e1);
+                m[i + 4].0 = _mm512_shuffle_f64x2::<0xdd>(e0, e1);
+                m[i + 2].0 = _mm512_shuffle_f64x2::<0x88>(o0, o1);
+                m[i + 6].0 = _mm512_shuffle_f64x2::<0xdd>(o0, o1);
             }
         }
     }

@@ -47,6 +47,10 @@ pub(crate) trait Vector: Copy {
     /// `lanes ≤ LANES`; `to` is valid for writing `lanes` elements.
     unsafe fn store_first(self, to: *mut Self::Elem, lanes: usize);
 
+    /// Asks for the cache line of `at`, which need not be valid. Nothing where there is no such instruction.
+    #[inline(always)]
+    fn prefetch(_at: *const Self::Elem) {}
+
     /// `self · b + c`, rounded once where the instruction set is fused.
     fn mul_add(self, b: Self, c: Self) -> Self;
     fn add(self, b: Self) -> Self;
