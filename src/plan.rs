@@ -255,7 +255,7 @@ impl Plan {
                 let vectors = set.position[tile.family].vectors;
                 let runs = max_runs(&self.shape, set.lanes) * taps * vectors;
                 windows
-                    + lines_for::<u32>(taps * vectors + 1)
+                    + lines_for::<u32>(taps * vectors)
                     + lines_for::<Run>(runs)
                     + lines_for::<T>(channels * taps * vectors * set.lanes)
             }

@@ -7,7 +7,7 @@ use crate::epilogue::Epilogue;
 use crate::gemm::blocking::KBlock;
 use crate::gemm::tiles::Output;
 use crate::kernel::{
-    ChannelTile, Destination, Finish, KernelSet, MAX_POSITIONS, PositionTile, Run, Source, Tap,
+    ChannelTile, Destination, Finish, KernelSet, MAX_POSITIONS, RowsTile, Run, RunsTile, Tap,
 };
 use crate::pack::buffer::{Carver, Scratch};
 use crate::pack::runs;
@@ -82,7 +82,7 @@ impl<T: Element> Job<'_, T> {
             let step = Step { job: self, task, tile, block, windows };
             match &mut tables {
                 Tables::Channels { all, some } => step.channel_tiles(all, some),
-                Tables::Positions { starts, runs, panel } => step.position_tiles(starts, runs, panel),
+                Tables::Positions { counts, runs, panel } => step.position_tiles(counts, runs, panel),
             }
         }
     }
@@ -95,10 +95,13 @@ impl<T: Element> Job<'_, T> {
     }
 }
 
+/// How many runs make each vector, the runs, and the panel that they are packed into.
+type Runs<'a, T> = (&'a [u32], &'a [Run], *mut T);
+
 /// Scratch of one task, beside the table of windows.
 enum Tables<'a, T> {
     Channels { all: &'a mut [Tap], some: &'a mut [Tap] },
-    Positions { starts: &'a mut [u32], runs: &'a mut [Run], panel: &'a mut [T] },
+    Positions { counts: &'a mut [u32], runs: &'a mut [Run], panel: &'a mut [T] },
 }
 
 impl<'a, T: Element> Tables<'a, T> {
@@ -111,7 +114,7 @@ impl<'a, T: Element> Tables<'a, T> {
         let vectors = set.position[tile.family].vectors;
         let taps = plan.blocking.taps;
         Self::Positions {
-            starts: scratch.take(taps * vectors + 1),
+            counts: scratch.take(taps * vectors),
             runs: scratch.take(runs::max_runs(&plan.shape, set.lanes) * taps * vectors),
             panel: scratch.take(plan.blocking.channels * taps * vectors * set.lanes),
         }
@@ -138,10 +141,10 @@ impl<T: Element> Step<'_, T> {
             let vectors = (channels.end - channel).div_ceil(set.lanes).min(self.tile.largest + 1);
             let kernel = family.by_vectors[vectors - 1].run;
             let rows = (channels.end - channel).min(vectors * set.lanes);
+            let mut rest = self.segments();
             for position in self.task.positions.clone().step_by(family.positions) {
-                let cols = family.positions.min(self.task.positions.end - position);
-                let segments = Segments::new(shape, position, cols);
-                let place = Place { channel, rows, position, cols };
+                let segments = rest.next_tile(family.positions);
+                let cols = segments.positions();
                 let whole = cols == family.positions && segments.clone().all(|s| s.interior(shape));
                 let taps = if whole {
                     &all[..self.windows.len()]
@@ -149,19 +152,19 @@ impl<T: Element> Step<'_, T> {
                     let count = taps::select(self.windows, set.lanes, segments.clone(), some);
                     &some[..count]
                 };
-                let mut offsets = [0; MAX_POSITIONS];
-                let in_row = self.origins(segments, &mut offsets);
+                let mut table = [0; MAX_POSITIONS];
+                let (origin, offsets) = self.origins(segments, &mut table);
                 let tile = ChannelTile {
-                    x: self.x().wrapping_offset(if in_row { offsets[0] } else { 0 }),
+                    x: self.x().wrapping_offset(origin),
                     channel_stride: shape.in_plane(),
                     channels: self.block.channels.len(),
                     taps,
-                    offsets: if in_row { None } else { Some(&offsets) },
+                    offsets,
                     next: (family.positions * shape.axes[2].stride) as isize,
                     w: self.w(channel),
                     w_vector: self.job.weights.panel_len(),
                     w_channel: shape.taps() * set.lanes,
-                    destination: self.destination(place),
+                    destination: self.destination(Place { channel, rows, position, cols }),
                 };
                 // SAFETY: the set's instruction set is available. `taps` names, for each tap of the block, the
                 // positions whose windows read inside the image. `w` is the block's part of `vectors` panels,
@@ -171,73 +174,104 @@ impl<T: Element> Step<'_, T> {
         }
     }
 
-    /// The origins of a tile's positions; whether they lie one beside the other.
-    fn origins(&self, segments: Segments, offsets: &mut [isize; MAX_POSITIONS]) -> bool {
+    /// The origin of a tile's first position and, where the others do not lie one beside the other, the table of all
+    /// relative to it.
+    fn origins<'t>(
+        &self,
+        mut segments: Segments,
+        table: &'t mut [isize; MAX_POSITIONS],
+    ) -> (isize, Option<&'t [isize; MAX_POSITIONS]>) {
         let shape = &self.job.plan.shape;
-        let stride = shape.axes[2].stride;
-        let mut rows = 0;
-        for segment in segments {
-            let origin = segment.origin(shape);
-            for i in 0..segment.len {
-                offsets[segment.start + i] = origin.wrapping_add((i * stride) as isize);
-            }
-            rows += 1;
+        let (stride, count) = (shape.axes[2].stride, segments.positions());
+        let Some(first) = segments.next() else { return (0, None) };
+        let start = first.origin(shape);
+        if stride == 1 && first.len == count {
+            return (start, None);
         }
-        rows == 1 && stride == 1
+        for segment in std::iter::once(first).chain(segments) {
+            let origin = segment.origin(shape).wrapping_sub(start);
+            for (i, offset) in table[segment.start..][..segment.len].iter_mut().enumerate() {
+                *offset = origin.wrapping_add((i * stride) as isize);
+            }
+        }
+        (start, Some(table))
+    }
+
+    /// The task's positions.
+    fn segments(&self) -> Segments {
+        let positions = &self.task.positions;
+        Segments::new(&self.job.plan.shape, positions.start, positions.len())
     }
 
     /// Tiles of positions by rows of channels.
-    fn position_tiles(&self, starts: &mut [u32], runs: &mut [Run], panel: &mut [T]) {
+    fn position_tiles(&self, counts: &mut [u32], runs: &mut [Run], panel: &mut [T]) {
         let (set, shape) = (self.job.set, &self.job.plan.shape);
         let vectors = set.position[self.tile.family].vectors;
         let width = vectors * set.lanes;
+        let counts = &mut counts[..self.windows.len() * vectors];
+        let in_place = self.job.plan.lowering() == Lowering::InPlace;
+        let mut rest = self.segments();
         for position in self.task.positions.clone().step_by(width) {
-            let cols = width.min(self.task.positions.end - position);
-            let in_place = self.job.plan.lowering() == Lowering::InPlace && cols == width;
-            let k = self.windows.len() * self.block.channels.len();
-            let mut source = if in_place {
+            let segments = rest.next_tile(width);
+            let cols = segments.positions();
+            if in_place && cols == width {
                 let b = self.x().wrapping_add(position);
-                Source::Rows { b, stride: shape.in_plane(), k }
+                self.row_tiles(None, (b, shape.in_plane()), position, cols);
             } else {
-                let segments = Segments::new(shape, position, cols);
-                runs::fill(shape, self.windows, segments, (vectors, set.lanes), starts, runs);
-                Source::Runs {
-                    x: self.x(),
-                    channel_stride: shape.in_plane(),
-                    channels: self.block.channels.len(),
-                    starts: &starts[..self.windows.len() * vectors + 1],
-                    runs,
-                    stride: shape.axes[2].stride,
-                    panel: Some(panel.as_mut_ptr()),
-                }
-            };
-            self.row_tiles(&mut source, position, cols);
+                let filled = runs::fill(shape, self.windows, segments, (vectors, set.lanes), counts, runs);
+                let runs = (&*counts, &runs[..filled], panel.as_mut_ptr());
+                self.row_tiles(Some(runs), (panel.as_ptr(), width), position, cols);
+            }
         }
     }
 
-    /// The tiles of all channels of the task over one panel of positions.
-    fn row_tiles(&self, source: &mut Source<'_, T>, position: usize, cols: usize) {
+    /// The tiles of all channels of the task over one panel of positions, `rows`; the first of them packs it, where
+    /// there are `runs` to pack it from.
+    fn row_tiles(&self, runs: Option<Runs<'_, T>>, rows: (*const T, usize), position: usize, cols: usize) {
         let (set, channels) = (self.job.set, &self.task.channels);
         let family = &set.position[self.tile.family];
         for (first, log2_rows) in row_tiles(channels.len(), self.tile.largest) {
             let channel = channels.start + first;
-            let rows = (1 << log2_rows).min(channels.len() - first);
-            let tile = PositionTile {
-                w: self.w(channel),
-                w_step: set.lanes,
-                source: *source,
-                destination: self.destination(Place { channel, rows, position, cols }),
-            };
+            let place = Place { channel, rows: (1 << log2_rows).min(channels.len() - first), position, cols };
+            let kernel = &family.by_log2_rows[log2_rows];
             // SAFETY: the set's instruction set is available. Runs name the lanes that read inside the image, the
-            // panel has room for the block, and rows are either that panel or whole vectors of an image that is
-            // its own im2col matrix. A tile's rows lie in one panel of weights, for its first channel is a
+            // panel has room for the block, and rows are either that panel, packed, or whole vectors of an image that
+            // is its own im2col matrix. A tile's rows lie in one panel of weights, for its first channel is a
             // multiple of its rows, which divide the lanes. The destination lies in this task's part of the
             // output.
-            unsafe { (family.by_log2_rows[log2_rows].run)(&tile) };
-            if let Source::Runs { panel: Some(panel), channels, .. } = *source {
-                let k = self.windows.len() * channels;
-                *source = Source::Rows { b: panel, stride: family.vectors * set.lanes, k };
+            unsafe {
+                match runs {
+                    Some(runs) if first == 0 => (kernel.runs)(&self.runs_tile(runs, place)),
+                    _ => (kernel.rows)(&self.rows_tile(rows, place)),
+                }
             }
+        }
+    }
+
+    fn runs_tile<'t>(&'t self, (counts, runs, panel): Runs<'t, T>, place: Place) -> RunsTile<'t, T> {
+        let shape = &self.job.plan.shape;
+        RunsTile {
+            w: self.w(place.channel),
+            w_step: self.job.set.lanes,
+            x: self.x(),
+            channel_stride: shape.in_plane(),
+            channels: self.block.channels.len(),
+            counts,
+            runs,
+            stride: shape.axes[2].stride,
+            panel,
+            destination: self.destination(place),
+        }
+    }
+
+    fn rows_tile(&self, (b, stride): (*const T, usize), place: Place) -> RowsTile<'_, T> {
+        RowsTile {
+            w: self.w(place.channel),
+            w_step: self.job.set.lanes,
+            b,
+            stride,
+            k: self.windows.len() * self.block.channels.len(),
+            destination: self.destination(place),
         }
     }
 

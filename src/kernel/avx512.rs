@@ -2,11 +2,10 @@
 
 use super::{activation, kernel_set};
 use crate::isa::Isa;
-use crate::simd::avx512::{F32, F64};
 
 kernel_set! {
     #[target_feature(enable = "avx512f,avx2,fma")]
-    F32_SET: Isa::Avx512, F32, activation::single;
+    F32_SET: Isa::Avx512, crate::simd::avx512::F32, activation::single;
     channel {
         14 x [avx512_f32_channels_14x16: 1, avx512_f32_channels_14x32: 2],
         8 x [avx512_f32_channels_8x16: 1, avx512_f32_channels_8x32: 2, avx512_f32_channels_8x48: 3],
@@ -21,7 +20,7 @@ kernel_set! {
 
 kernel_set! {
     #[target_feature(enable = "avx512f,avx2,fma")]
-    F64_SET: Isa::Avx512, F64, activation::double;
+    F64_SET: Isa::Avx512, crate::simd::avx512::F64, activation::double;
     channel {
         14 x [avx512_f64_channels_14x8: 1, avx512_f64_channels_14x16: 2],
         8 x [avx512_f64_channels_8x8: 1, avx512_f64_channels_8x16: 2, avx512_f64_channels_8x24: 3],

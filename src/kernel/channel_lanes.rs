@@ -7,7 +7,7 @@ use super::{ChannelTile, MAX_POSITIONS, Tap, finish, unroll};
 use crate::simd::Vector;
 
 /// # Safety
-/// See [`super::Kernel::run`]: for every channel and tap, the positions in the tap's mask read inside the image;
+/// See [`super::ChannelKernel::run`]: for every channel and tap, the positions in the tap's mask read inside the image;
 /// `w` holds `NV` vectors of weights for every k.
 #[inline(always)]
 pub(crate) unsafe fn run<V: Vector, const P: usize, const NV: usize>(tile: &ChannelTile<'_, V::Elem>) {
@@ -80,7 +80,10 @@ unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn store<V: Vector, const P: usize, const NV: usize>(sums: &[[V; NV]; P], tile: &ChannelTile<'_, V::Elem>) {
+unsafe fn store<V: Vector, const P: usize, const NV: usize>(
+    sums: &[[V; NV]; P],
+    tile: &ChannelTile<'_, V::Elem>,
+) {
     // SAFETY: the caller's obligations are passed on.
     unroll!(i in 0..NV * P.div_ceil(V::LANES) => unsafe {
         let (v, first) = (i % NV, i / NV * V::LANES);

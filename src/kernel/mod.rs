@@ -80,13 +80,13 @@ pub(crate) type FinishFn<T> = unsafe fn(*const T, usize, usize, usize, &Destinat
 
 /// A tile with channels in the lanes.
 pub(crate) struct ChannelTile<'a, T> {
-    /// What `offsets` count from, in the block's first channel; position 0 itself where there are no offsets.
+    /// The origin of position 0, in the block's first channel. It may lie outside the image.
     pub(crate) x: *const T,
     pub(crate) channel_stride: usize,
     pub(crate) channels: usize,
     /// The taps of each channel, in ascending order; those that no position reads are left out.
     pub(crate) taps: &'a [Tap],
-    /// The origin of each position; none where they lie one beside the other.
+    /// The origins of the positions relative to the first; none where they lie one beside the other.
     pub(crate) offsets: Option<&'a [isize; MAX_POSITIONS]>,
     /// From a position to what the next tile reads: worth prefetching. Need not lie in the image.
     pub(crate) next: isize,
@@ -99,61 +99,76 @@ pub(crate) struct ChannelTile<'a, T> {
     pub(crate) destination: Destination<'a, T>,
 }
 
-/// Where a positions-in-lanes tile finds its vectors of image values.
-#[derive(Clone, Copy)]
-pub(crate) enum Source<'a, T> {
-    /// `k` rows of a matrix: a packed panel, or an image that is its own im2col matrix.
-    Rows { b: *const T, stride: usize, k: usize },
-    /// Runs of an image's rows.
-    Runs {
-        /// The image, in the block's first channel.
-        x: *const T,
-        channel_stride: usize,
-        channels: usize,
-        /// `runs[starts[t·vectors + v] .. starts[t·vectors + v + 1]]` make vector v of tap t.
-        starts: &'a [u32],
-        runs: &'a [Run],
-        /// Distance between what neighbouring lanes read.
-        stride: usize,
-        /// Where the vectors are stored as they are built, for other tiles to read as rows.
-        panel: Option<*mut T>,
-    },
-}
-
-/// A tile with positions in the lanes.
-pub(crate) struct PositionTile<'a, T> {
+/// A tile with positions in the lanes whose image values are rows of a matrix: a packed panel, or an image that is its
+/// own im2col matrix.
+pub(crate) struct RowsTile<'a, T> {
     /// Weights of the block's first k in the tile's first channel; the tile's channels follow each other.
     pub(crate) w: *const T,
     /// From one k to the next.
     pub(crate) w_step: usize,
-    pub(crate) source: Source<'a, T>,
+    /// `k` rows, `stride` apart.
+    pub(crate) b: *const T,
+    pub(crate) stride: usize,
+    pub(crate) k: usize,
     pub(crate) destination: Destination<'a, T>,
 }
 
-/// An instantiated tile.
-pub(crate) struct Kernel<F> {
+/// A tile with positions in the lanes whose image values are gathered from runs of the image's rows.
+pub(crate) struct RunsTile<'a, T> {
+    /// As in [`RowsTile`].
+    pub(crate) w: *const T,
+    pub(crate) w_step: usize,
+    /// The image, in the block's first channel.
+    pub(crate) x: *const T,
+    pub(crate) channel_stride: usize,
+    pub(crate) channels: usize,
+    /// How many of `runs` make each vector of each tap of a channel.
+    pub(crate) counts: &'a [u32],
+    /// As many as `counts` add up to.
+    pub(crate) runs: &'a [Run],
+    /// Distance between what neighbouring lanes read.
+    pub(crate) stride: usize,
+    /// Where the vectors are stored as they are built, for other tiles to read as rows.
+    pub(crate) panel: *mut T,
+    pub(crate) destination: Destination<'a, T>,
+}
+
+pub(crate) type ChannelFn<T> = unsafe fn(&ChannelTile<'_, T>);
+pub(crate) type RowsFn<T> = unsafe fn(&RowsTile<'_, T>);
+pub(crate) type RunsFn<T> = unsafe fn(&RunsTile<'_, T>);
+
+/// An instantiated channels-in-lanes tile.
+pub(crate) struct ChannelKernel<T: 'static> {
     pub(crate) name: &'static str,
     /// # Safety
     /// The instruction set of the set that it comes from is available; the tile's pointers are valid for what
     /// their docs say is read and written.
-    pub(crate) run: F,
+    pub(crate) run: ChannelFn<T>,
 }
 
-pub(crate) type ChannelFn<T> = unsafe fn(&ChannelTile<'_, T>);
-pub(crate) type PositionFn<T> = unsafe fn(&PositionTile<'_, T>);
+/// An instantiated positions-in-lanes tile. Two functions, for the registers of one loop must not bear on the other's.
+pub(crate) struct PositionKernel<T: 'static> {
+    pub(crate) name: &'static str,
+    /// # Safety
+    /// As [`ChannelKernel::run`].
+    pub(crate) rows: RowsFn<T>,
+    /// # Safety
+    /// As [`ChannelKernel::run`].
+    pub(crate) runs: RunsFn<T>,
+}
 
 /// Channels-in-lanes tiles of one number of positions.
 pub(crate) struct ChannelFamily<T: 'static> {
     pub(crate) positions: usize,
     /// Element i has i + 1 vectors of channels.
-    pub(crate) by_vectors: &'static [Kernel<ChannelFn<T>>],
+    pub(crate) by_vectors: &'static [ChannelKernel<T>],
 }
 
 /// Positions-in-lanes tiles of one number of vectors.
 pub(crate) struct PositionFamily<T: 'static> {
     pub(crate) vectors: usize,
     /// Element i has 2ⁱ channels.
-    pub(crate) by_log2_rows: &'static [Kernel<PositionFn<T>>],
+    pub(crate) by_log2_rows: &'static [PositionKernel<T>],
 }
 
 /// The tiles of one instruction set and element type.
@@ -210,10 +225,20 @@ macro_rules! kernel_set {
             }
         )+)+
         $($(
-            #[$feature]
-            unsafe fn $pname(tile: &super::PositionTile<'_, <$vector as crate::simd::Vector>::Elem>) {
-                // SAFETY: the caller's obligations are the same.
-                unsafe { super::position_lanes::run::<$vector, $rows, $pvectors>(tile) }
+            mod $pname {
+                use crate::kernel::{RowsTile, RunsTile, position_lanes};
+                type Elem = <$vector as crate::simd::Vector>::Elem;
+
+                #[$feature]
+                pub(super) unsafe fn rows(tile: &RowsTile<'_, Elem>) {
+                    // SAFETY: the caller's obligations are the same.
+                    unsafe { position_lanes::rows::<$vector, $rows, $pvectors>(tile) }
+                }
+                #[$feature]
+                pub(super) unsafe fn runs(tile: &RunsTile<'_, Elem>) {
+                    // SAFETY: the caller's obligations are the same.
+                    unsafe { position_lanes::runs::<$vector, $rows, $pvectors>(tile) }
+                }
             }
         )+)+
         #[$feature]
@@ -234,11 +259,15 @@ macro_rules! kernel_set {
             lanes: <$vector as crate::simd::Vector>::LANES,
             channel: &[$(super::ChannelFamily {
                 positions: $positions,
-                by_vectors: &[$(super::Kernel { name: stringify!($cname), run: $cname }),+],
+                by_vectors: &[$(super::ChannelKernel { name: stringify!($cname), run: $cname }),+],
             }),+],
             position: &[$(super::PositionFamily {
                 vectors: $pvectors,
-                by_log2_rows: &[$(super::Kernel { name: stringify!($pname), run: $pname }),+],
+                by_log2_rows: &[$(super::PositionKernel {
+                    name: stringify!($pname),
+                    rows: $pname::rows,
+                    runs: $pname::runs,
+                }),+],
             }),+],
             finish: $finish,
         };

@@ -2,11 +2,10 @@
 
 use super::{activation, kernel_set};
 use crate::isa::Isa;
-use crate::simd::neon::{F32, F64};
 
 kernel_set! {
     #[target_feature(enable = "neon")]
-    F32_SET: Isa::Neon, F32, activation::single;
+    F32_SET: Isa::Neon, crate::simd::neon::F32, activation::single;
     channel {
         8 x [neon_f32_channels_8x4: 1, neon_f32_channels_8x8: 2, neon_f32_channels_8x12: 3],
         6 x [neon_f32_channels_6x4: 1, neon_f32_channels_6x8: 2, neon_f32_channels_6x12: 3, neon_f32_channels_6x16: 4]
@@ -20,7 +19,7 @@ kernel_set! {
 
 kernel_set! {
     #[target_feature(enable = "neon")]
-    F64_SET: Isa::Neon, F64, activation::double;
+    F64_SET: Isa::Neon, crate::simd::neon::F64, activation::double;
     channel {
         8 x [neon_f64_channels_8x2: 1, neon_f64_channels_8x4: 2, neon_f64_channels_8x6: 3],
         6 x [neon_f64_channels_6x2: 1, neon_f64_channels_6x4: 2, neon_f64_channels_6x6: 3, neon_f64_channels_6x8: 4]

@@ -2,11 +2,10 @@
 
 use super::{activation, kernel_set};
 use crate::isa::Isa;
-use crate::simd::portable::{F32, F64};
 
 kernel_set! {
     #[inline(never)]
-    F32_SET: Isa::Portable, F32, activation::single;
+    F32_SET: Isa::Portable, crate::simd::portable::F32, activation::single;
     channel {
         4 x [portable_f32_channels_4x8: 1, portable_f32_channels_4x16: 2]
     }
@@ -18,7 +17,7 @@ kernel_set! {
 
 kernel_set! {
     #[inline(never)]
-    F64_SET: Isa::Portable, F64, activation::double;
+    F64_SET: Isa::Portable, crate::simd::portable::F64, activation::double;
     channel {
         4 x [portable_f64_channels_4x4: 1, portable_f64_channels_4x8: 2]
     }

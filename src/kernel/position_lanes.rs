@@ -1,53 +1,65 @@
 //! The tile with positions in the lanes: `R` channels × `NV` vectors of positions.
 //!
-//! Vectors of image values come from rows (a packed panel, or an image that is its own im2col matrix) or are put
-//! together from runs of the image's rows; then they can be stored as a panel for the tiles of other channels.
+//! Vectors of image values are rows of a matrix ([`rows`]: a packed panel, or an image that is its own im2col matrix) or are
+//! put together from runs of the image's rows ([`runs`]) and stored as a panel for the tiles of other channels.
 
-use super::{PositionTile, Run, Source, finish, unroll};
+use super::{Destination, RowsTile, Run, RunsTile, finish, unroll};
 use crate::simd::{Vector, merge_strided};
 
 /// # Safety
-/// See [`super::Kernel::run`]: the source holds `NV` vectors for every k; `w` holds `R` weights for every k; a panel
-/// has room for `NV` vectors for every k.
+/// See [`super::PositionKernel`]: `b` has `k` rows of `NV` vectors; `w` holds `R` weights for every k.
 #[inline(always)]
-pub(crate) unsafe fn run<V: Vector, const R: usize, const NV: usize>(tile: &PositionTile<'_, V::Elem>) {
+pub(crate) unsafe fn rows<V: Vector, const R: usize, const NV: usize>(tile: &RowsTile<'_, V::Elem>) {
     // SAFETY: the caller's obligations are passed on.
     unsafe {
-        let zero = V::splat(V::Elem::default());
-        let mut sums = [[zero; NV]; R];
-        if tile.destination.resume {
-            unroll!(v in 0..NV => {
-                let mut column = [zero; R];
-                finish::load_rows(&mut column, 0, v * V::LANES, &tile.destination);
-                for r in 0..R {
-                    sums[r][v] = column[r];
-                }
-            });
+        let mut sums = load::<V, R, NV>(&tile.destination);
+        let (mut w, mut b) = (tile.w, tile.b);
+        for _ in 0..tile.k {
+            let mut values = [V::splat(V::Elem::default()); NV];
+            for (v, value) in values.iter_mut().enumerate() {
+                *value = V::load(b.add(v * V::LANES));
+            }
+            step::<V, R, NV>(&mut sums, &values, w);
+            b = b.wrapping_add(tile.stride);
+            w = w.wrapping_add(tile.w_step);
         }
-        let sums = match tile.source {
-            Source::Rows { b, stride, k } => {
-                let mut w = tile.w;
-                let mut b = b;
-                for _ in 0..k {
-                    let mut values = [zero; NV];
-                    for (v, value) in values.iter_mut().enumerate() {
-                        *value = V::load(b.add(v * V::LANES));
+        store(&sums, &tile.destination);
+    }
+}
+
+/// # Safety
+/// See [`super::PositionKernel`]: `counts` holds a multiple of `NV` numbers, which add up to the length of `runs`;
+/// every run's lanes read inside the image; `panel` has room for `NV` vectors for every k; `w` holds `R` weights for
+/// every k.
+#[inline(always)]
+pub(crate) unsafe fn runs<V: Vector, const R: usize, const NV: usize>(tile: &RunsTile<'_, V::Elem>) {
+    debug_assert_eq!(tile.counts.len() % NV, 0);
+    debug_assert_eq!(tile.counts.iter().sum::<u32>() as usize, tile.runs.len());
+    // SAFETY: the caller's obligations are passed on; `run` and `counts` stay inside their slices, for the counts add
+    // up to the number of runs.
+    unsafe {
+        let mut sums = load::<V, R, NV>(&tile.destination);
+        let (mut x, mut w, mut panel) = (tile.x, tile.w, tile.panel);
+        for _ in 0..tile.channels {
+            let mut run = tile.runs.as_ptr();
+            for counts in tile.counts.chunks_exact(NV) {
+                let mut values = [V::splat(V::Elem::default()); NV];
+                for (value, &count) in values.iter_mut().zip(counts) {
+                    for _ in 0..count {
+                        *value = merge(*value, x, &*run, tile.stride);
+                        run = run.add(1);
                     }
-                    step::<V, R, NV>(&mut sums, &values, w);
-                    b = b.wrapping_add(stride);
-                    w = w.wrapping_add(tile.w_step);
                 }
-                sums
+                step::<V, R, NV>(&mut sums, &values, w);
+                for (v, value) in values.iter().enumerate() {
+                    value.store(panel.add(v * V::LANES));
+                }
+                panel = panel.wrapping_add(NV * V::LANES);
+                w = w.wrapping_add(tile.w_step);
             }
-            Source::Runs { .. } => gather::<V, R, NV>(sums, tile),
-        };
-        unroll!(v in 0..NV => {
-            let mut column = [zero; R];
-            for r in 0..R {
-                column[r] = sums[r][v];
-            }
-            finish::store_rows(&column, 0, v * V::LANES, &tile.destination);
-        });
+            x = x.wrapping_add(tile.channel_stride);
+        }
+        store(&sums, &tile.destination);
     }
 }
 
@@ -70,44 +82,6 @@ unsafe fn step<V: Vector, const R: usize, const NV: usize>(
     }
 }
 
-/// The k loop over runs.
-///
-/// # Safety
-/// As [`run`].
-#[inline(always)]
-unsafe fn gather<V: Vector, const R: usize, const NV: usize>(
-    mut sums: [[V; NV]; R],
-    tile: &PositionTile<'_, V::Elem>,
-) -> [[V; NV]; R] {
-    let Source::Runs { x, channel_stride, channels, starts, runs, stride, panel } = tile.source else {
-        return sums;
-    };
-    let (mut x, mut w, mut panel) = (x, tile.w, panel);
-    for _ in 0..channels {
-        for starts in starts.windows(NV + 1).step_by(NV) {
-            // SAFETY: the caller vouches for the runs, the weights and the panel.
-            unsafe {
-                let mut values = [V::splat(V::Elem::default()); NV];
-                for v in 0..NV {
-                    for run in &runs[starts[v] as usize..starts[v + 1] as usize] {
-                        values[v] = merge(values[v], x, run, stride);
-                    }
-                }
-                step::<V, R, NV>(&mut sums, &values, w);
-                if let Some(to) = panel {
-                    for (v, value) in values.iter().enumerate() {
-                        value.store(to.add(v * V::LANES));
-                    }
-                    panel = Some(to.add(NV * V::LANES));
-                }
-            }
-            w = w.wrapping_add(tile.w_step);
-        }
-        x = x.wrapping_add(channel_stride);
-    }
-    sums
-}
-
 /// # Safety
 /// The run's lanes read inside the image.
 #[inline(always)]
@@ -124,4 +98,46 @@ unsafe fn merge<V: Vector>(value: V, x: *const V::Elem, run: &Run, stride: usize
             value.merge_range(from, first, end)
         }
     }
+}
+
+/// Zeros, or the sums that an earlier block stored.
+///
+/// # Safety
+/// The CPU has the instruction set; where it is resumed, the destination is valid for reading.
+#[inline(always)]
+unsafe fn load<V: Vector, const R: usize, const NV: usize>(
+    destination: &Destination<'_, V::Elem>,
+) -> [[V; NV]; R] {
+    // SAFETY: the caller's obligations are passed on.
+    unsafe {
+        let zero = V::splat(V::Elem::default());
+        let mut sums = [[zero; NV]; R];
+        if destination.resume {
+            unroll!(v in 0..NV => {
+                let mut column = [zero; R];
+                finish::load_rows(&mut column, 0, v * V::LANES, destination);
+                for r in 0..R {
+                    sums[r][v] = column[r];
+                }
+            });
+        }
+        sums
+    }
+}
+
+/// # Safety
+/// The destination is valid for writing.
+#[inline(always)]
+unsafe fn store<V: Vector, const R: usize, const NV: usize>(
+    sums: &[[V; NV]; R],
+    destination: &Destination<'_, V::Elem>,
+) {
+    // SAFETY: the caller's obligations are passed on.
+    unroll!(v in 0..NV => unsafe {
+        let mut column = [sums[0][v]; R];
+        for r in 0..R {
+            column[r] = sums[r][v];
+        }
+        finish::store_rows(&column, 0, v * V::LANES, destination);
+    });
 }

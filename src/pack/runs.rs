@@ -11,37 +11,33 @@ pub(crate) fn max_runs(shape: &Shape, lanes: usize) -> usize {
     ((lanes - 1).div_ceil(shape.axes[2].output.max(1)) + 1).min(lanes)
 }
 
-/// Fills the tables for a tile of `vectors` vectors of `lanes` positions: `runs[starts[i] .. starts[i + 1]]` is vector
-/// `i % vectors` of tap `i / vectors`.
+/// Fills the tables for a tile of `vectors` vectors of `lanes` positions: `counts[i]` runs make vector `i % vectors` of tap
+/// `i / vectors`. Gives the number of runs.
 pub(crate) fn fill(
     shape: &Shape,
     table: &[TapWindow],
     segments: impl Iterator<Item = Segment> + Clone,
     (vectors, lanes): (usize, usize),
-    starts: &mut [u32],
+    counts: &mut [u32],
     runs: &mut [Run],
-) {
-    let mut count = 0;
-    for (tap, starts) in table.iter().zip(starts[..table.len() * vectors].chunks_exact_mut(vectors)) {
-        let mut next = 0;
+) -> usize {
+    let mut filled = 0;
+    counts.fill(0);
+    for (tap, counts) in table.iter().zip(counts.chunks_exact_mut(vectors)) {
         for segment in segments.clone() {
             let positions = tap.positions(&segment);
             let mut at = positions.start;
             while at < positions.end {
                 let vector = at / lanes;
-                while next <= vector {
-                    starts[next] = count as u32;
-                    next += 1;
-                }
                 let end = positions.end.min((vector + 1) * lanes);
-                runs[count] = run(shape, tap, &segment, at - vector * lanes..end - vector * lanes, at);
-                count += 1;
+                runs[filled] = run(shape, tap, &segment, at - vector * lanes..end - vector * lanes, at);
+                counts[vector] += 1;
+                filled += 1;
                 at = end;
             }
         }
-        starts[next..].fill(count as u32);
     }
-    starts[table.len() * vectors] = count as u32;
+    filled
 }
 
 /// The run of `lanes` whose first lane is the tile's position `at`.

@@ -30,7 +30,7 @@ impl Segment {
     }
 }
 
-/// The segments of `count` positions from `first` on.
+/// Consecutive positions, cut into segments where a row ends.
 #[derive(Clone)]
 pub(crate) struct Segments {
     extents: [usize; 3],
@@ -40,9 +40,26 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
+    /// The segments of `count` positions from `first` on.
     pub(crate) fn new(shape: &Shape, first: usize, count: usize) -> Self {
         let at = if count == 0 { [0; 3] } else { shape.position(first) };
         Self { extents: shape.axes.map(|a| a.output), at, start: 0, count }
+    }
+
+    /// Takes the next tile of at most `most` positions. Without a division, which would cost as much as the
+    /// rest of a tile's set-up.
+    pub(crate) fn next_tile(&mut self, most: usize) -> Self {
+        let tile = Self { start: 0, count: most.min(self.count), ..self.clone() };
+        self.count -= tile.count;
+        let mut behind = tile.clone();
+        while behind.next().is_some() {}
+        self.at = behind.at;
+        tile
+    }
+
+    /// The number of positions.
+    pub(crate) fn positions(&self) -> usize {
+        self.count - self.start
     }
 }
 
@@ -56,11 +73,12 @@ impl Iterator for Segments {
         let len = (self.extents[2] - self.at[2]).min(self.count - self.start);
         let segment = Segment { start: self.start, len, at: self.at };
         self.start += len;
-        self.at[2] = 0;
-        self.at[1] += 1;
-        if self.at[1] == self.extents[1] {
-            self.at[1] = 0;
-            self.at[0] += 1;
+        self.at[2] += len;
+        for axis in [2, 1] {
+            if self.at[axis] == self.extents[axis] {
+                self.at[axis] = 0;
+                self.at[axis - 1] += 1;
+            }
         }
         Some(segment)
     }

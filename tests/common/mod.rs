@@ -3,8 +3,11 @@
 
 use convgemm::reference::Oracle;
 use convgemm::{
-    Activation, Algorithm, Conv, Element, ForwardOptions, Isa, Params, Tuning, Workspace, kernel_names,
+    Activation, Algorithm, Conv, ConvBuilder, Element, ForwardOptions, Isa, Padding, Params, Tuning,
+    Workspace, kernel_names,
 };
+use proptest::prelude::*;
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
 
 /// A convolution problem without data.
 #[derive(Debug, Clone)]
@@ -84,6 +87,17 @@ impl<const D: usize> Problem<D> {
             .unwrap()
     }
 
+    pub fn oracle_of<'a, T: Element>(&self, data: &'a Data<T>, extras: &Extras<T>) -> Oracle<'a, T, D> {
+        let mut oracle = Oracle::new(&self.params, self.batch, self.extent, &data.x, &data.weight).unwrap();
+        if extras.bias {
+            oracle = oracle.bias(&data.bias).unwrap();
+        }
+        if extras.residual {
+            oracle = oracle.residual(&data.residual).unwrap();
+        }
+        oracle.activation(extras.activation.clone()).unwrap()
+    }
+
     /// The output, computed into NaNs between canaries, with whatever scratch an earlier call left.
     pub fn run<T: Element>(
         &self,
@@ -93,9 +107,31 @@ impl<const D: usize> Problem<D> {
         residual: bool,
         workspace: &mut Workspace,
     ) -> Vec<T> {
+        let extras = Extras { bias: true, residual, activation: activation.clone() };
+        self.run_with(data, way, &extras, workspace)
+    }
+
+    /// [`Problem::run`] with more choice.
+    pub fn run_with<T: Element>(
+        &self,
+        data: &Data<T>,
+        way: Way,
+        extras: &Extras<T>,
+        workspace: &mut Workspace,
+    ) -> Vec<T> {
+        self.run_conv(&way.build_with(self, data, extras), data, extras.residual, workspace)
+    }
+
+    /// [`Problem::run`] with a layer that exists.
+    pub fn run_conv<T: Element>(
+        &self,
+        conv: &Conv<T, D>,
+        data: &Data<T>,
+        residual: bool,
+        workspace: &mut Workspace,
+    ) -> Vec<T> {
         const CANARIES: usize = 64;
         let canary = T::from_f64(-12345.0);
-        let conv = way.build(self, data, activation);
         let len = conv.geometry(self.batch, self.extent).unwrap().output_len();
         let mut padded = vec![canary; len + 2 * CANARIES];
         let y = &mut padded[CANARIES..][..len];
@@ -106,8 +142,28 @@ impl<const D: usize> Problem<D> {
         }
         conv.forward_with(&data.x, self.batch, self.extent, &options, y, workspace).unwrap();
         let (before, behind) = (&padded[..CANARIES], &padded[CANARIES + len..]);
-        assert!(before.iter().chain(behind).all(|&c| c == canary), "canaries of {self:?} {way:?}");
+        assert!(before.iter().chain(behind).all(|&c| c == canary), "canaries of {self:?} {conv:?}");
         padded[CANARIES..][..len].to_vec()
+    }
+}
+
+/// What is done to the sums.
+#[derive(Debug, Clone)]
+pub struct Extras<T> {
+    pub bias: bool,
+    pub residual: bool,
+    pub activation: Activation<T>,
+}
+
+impl<T: Element> Extras<T> {
+    pub fn none() -> Self {
+        Self { bias: false, residual: false, activation: Activation::Identity }
+    }
+
+    /// All of it, through the most general path.
+    pub fn all() -> Self {
+        let activation = Activation::LeakyRelu { slope: T::from_f64(0.1) };
+        Self { bias: true, residual: true, activation }
     }
 }
 
@@ -135,14 +191,28 @@ impl Way {
         data: &Data<T>,
         activation: &Activation<T>,
     ) -> Conv<T, D> {
-        Conv::with_params(problem.params)
+        self.builder(problem.params)
             .bias(&data.bias)
             .activation(activation.clone())
-            .isa(self.isa)
-            .algorithm(self.algorithm)
-            .tuning(self.tuning)
             .build(&data.weight)
             .unwrap()
+    }
+
+    pub fn build_with<T: Element, const D: usize>(
+        &self,
+        problem: &Problem<D>,
+        data: &Data<T>,
+        extras: &Extras<T>,
+    ) -> Conv<T, D> {
+        let mut builder = self.builder(problem.params).activation(extras.activation.clone());
+        if extras.bias {
+            builder = builder.bias(&data.bias);
+        }
+        builder.build(&data.weight).unwrap()
+    }
+
+    pub fn builder<T: Element, const D: usize>(&self, params: Params<D>) -> ConvBuilder<T, D> {
+        Conv::with_params(params).isa(self.isa).algorithm(self.algorithm).tuning(self.tuning)
     }
 }
 
@@ -192,4 +262,191 @@ pub fn assert_agrees<T: Element, const D: usize>(oracle: &Oracle<'_, T, D>, y: &
 pub fn same_bytes<T: Element>(a: T, b: T) -> bool {
     let (a, b) = (a.to_f64(), b.to_f64());
     a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+}
+
+/// What a problem's output has to be, worked out once for many ways.
+pub struct Expected<T> {
+    values: Vec<T>,
+    /// How far another order of summation, and an activation in other roundings, may be.
+    bounds: Vec<f64>,
+    exact_activation: bool,
+}
+
+impl<T: Element> Expected<T> {
+    pub fn new<const D: usize>(oracle: &Oracle<'_, T, D>, activation: &Activation<T>) -> Self {
+        let bound = |index| {
+            let rounding = match activation {
+                Activation::Identity => 0.0,
+                _ => 8.0 * T::EPSILON.to_f64() * oracle.at_f64(index).abs().max(1.0),
+            };
+            2.0 * steepest(activation) * oracle.bound_at(index) + rounding
+        };
+        Self {
+            values: oracle.output(),
+            bounds: (0..oracle.geometry().output_len()).map(bound).collect(),
+            exact_activation: activation.is_exact(),
+        }
+    }
+
+    /// Equal bytes where the contract says so, else within the bounds.
+    pub fn check(&self, y: &[T], way: &Way, context: &impl std::fmt::Debug) {
+        assert_eq!(y.len(), self.values.len());
+        let exact = way.is_exact() && self.exact_activation;
+        for (index, (&y, &expected)) in y.iter().zip(&self.values).enumerate() {
+            let agrees = same_bytes(y, expected)
+                || !exact && (y.to_f64() - expected.to_f64()).abs() <= self.bounds[index];
+            assert!(agrees, "{way:?}\n{context:?}\nat {index}: {y}, not {expected}");
+        }
+    }
+
+    /// `==`, whatever the order of summation.
+    pub fn check_equal(&self, y: &[T], way: &Way, context: &impl std::fmt::Debug) {
+        assert_eq!(y.len(), self.values.len());
+        let differs = y.iter().zip(&self.values).position(|(y, expected)| y != expected);
+        if let Some(at) = differs {
+            panic!("{way:?}\n{context:?}\nat {at}: {}, not {}", y[at], self.values[at]);
+        }
+    }
+}
+
+/// A bound of the activation's slope.
+fn steepest<T: Element>(activation: &Activation<T>) -> f64 {
+    match activation {
+        Activation::LeakyRelu { slope } => slope.to_f64().abs().max(1.0),
+        Activation::Prelu { slopes } => slopes.iter().fold(1.0, |most, s| most.max(s.to_f64().abs())),
+        _ => 1.5,
+    }
+}
+
+/// Every activation, with parameters for `out_channels` channels.
+pub fn activations<T: Element>(out_channels: usize) -> Vec<Activation<T>> {
+    let mut random = Random(11);
+    vec![
+        Activation::Identity,
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::Clamp { lo: T::from_f64(-0.5), hi: T::from_f64(0.75) },
+        Activation::LeakyRelu { slope: T::from_f64(0.1) },
+        Activation::Prelu { slopes: (0..out_channels).map(|_| T::from_f64(random.real())).collect() },
+        Activation::HardSigmoid,
+        Activation::HardSwish,
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Silu,
+        Activation::Gelu,
+        Activation::GeluTanh,
+    ]
+}
+
+/// Those whose results have the definition's bytes.
+pub fn exact_activations<T: Element>(out_channels: usize) -> Vec<Activation<T>> {
+    activations(out_channels).into_iter().filter(Activation::is_exact).collect()
+}
+
+/// Channels and positions of a register tile, read from its name: `…_channels_{positions}x{channels}` or
+/// `…_positions_{channels}x{positions}`.
+pub fn tile_extents(kernel: &str) -> [usize; 2] {
+    let (rest, extents) = kernel.rsplit_once('_').unwrap();
+    let (a, b) = extents.split_once('x').unwrap();
+    let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
+    if rest.ends_with("_channels") { [b, a] } else { [a, b] }
+}
+
+/// Whether a register tile holds positions in its lanes.
+pub fn holds_positions(kernel: &str) -> bool {
+    kernel.contains("_positions_")
+}
+
+/// Whether to test less, as under an emulator.
+pub fn reduced() -> bool {
+    std::env::var_os("CONVGEMM_TEST_REDUCED").is_some()
+}
+
+/// Runs `check` on `cases` random values, fewer where tests are reduced. Failures are kept, shrunk, in `file`.
+pub fn for_all<S: Strategy>(cases: u32, file: &'static str, strategy: S, check: impl Fn(&S::Value)) {
+    let config = ProptestConfig {
+        cases: if reduced() { cases.div_ceil(16) } else { cases },
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(file))),
+        ..ProptestConfig::default()
+    };
+    let result = TestRunner::new(config).run(&strategy, |value| {
+        check(&value);
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
+
+/// How a random axis is made to fit.
+#[derive(Debug, Clone, Copy)]
+struct AxisDraw {
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    begin: isize,
+    end: isize,
+    /// Beyond the least extent that fits.
+    more: usize,
+}
+
+fn axis_draws(longest_kernel: usize, longest: usize) -> impl Strategy<Value = AxisDraw> {
+    let kernel = prop_oneof![2 => Just(1), 2 => Just(3.min(longest_kernel)), 3 => 1..=longest_kernel];
+    let stride = prop_oneof![3 => Just(1_usize), 2 => 1..=4_usize];
+    let dilation = prop_oneof![3 => Just(1_usize), 1 => 1..=4_usize];
+    (kernel, stride, dilation, -3..=5_isize, -3..=5_isize, 0..=longest).prop_map(
+        |(kernel, stride, dilation, begin, end, more)| AxisDraw {
+            kernel,
+            stride,
+            dilation,
+            begin,
+            end,
+            more,
+        },
+    )
+}
+
+/// Problems with every parameter drawn, small enough for the oracle.
+pub fn problems<const D: usize>() -> impl Strategy<Value = Problem<D>> {
+    let (longest_kernel, longest): (usize, usize) = [(9, 70), (5, 16), (3, 6)][D - 1];
+    let most_out: usize = [48, 40, 20][D - 1];
+    // Groups, input and output channels of each; the last are depthwise with a multiplier.
+    let channels = prop_oneof![
+        4 => (Just(1_usize), 1..=6_usize, 1..=most_out),
+        1 => (1..=4_usize, 1..=3_usize, 1..=9_usize),
+        1 => (1..=9_usize, Just(1_usize), 1..=3_usize),
+    ];
+    let batch = prop_oneof![1 => Just(0_usize), 4 => Just(1_usize), 2 => 2..=3_usize];
+    let axes = proptest::array::uniform::<_, D>(axis_draws(longest_kernel, longest));
+    (channels, batch, axes, 0..8_usize).prop_map(|((groups, c_in, c_out), batch, axes, kind)| {
+        let padding = match kind {
+            0 => Padding::Valid,
+            1 => Padding::SameUpper,
+            2 => Padding::SameLower,
+            _ => Padding::Explicit { begin: axes.map(|a| a.begin), end: axes.map(|a| a.end) },
+        };
+        let extent = axes.map(|a| {
+            let window = (a.dilation * (a.kernel - 1) + 1) as isize;
+            let least = match padding {
+                Padding::SameUpper | Padding::SameLower => 1,
+                Padding::Valid => window,
+                _ => (window - a.begin - a.end).max(0),
+            };
+            least as usize + a.more
+        });
+        let params = Params::new(groups * c_in, groups * c_out, axes.map(|a| a.kernel))
+            .stride(axes.map(|a| a.stride))
+            .dilation(axes.map(|a| a.dilation))
+            .padding(padding)
+            .groups(groups);
+        Problem::new(params, batch, extent)
+    })
+}
+
+/// The same numbers bit for bit, NaNs included.
+pub fn assert_same_bits<T: Element>(a: &[T], b: &[T], context: &impl std::fmt::Debug) {
+    assert_eq!(a.len(), b.len(), "{context:?}");
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        assert!(a.to_f64().to_bits() == b.to_f64().to_bits(), "{context:?}\nat {i}: {a}, not {b}");
+    }
 }

@@ -1,0 +1,113 @@
+//! Checks convolution against recorded cases and lists of shapes, on every instruction set with every algorithm:
+//! `verify --cases DIR… --shapes FILE.json… [--max-macs N] [--isa all|auto|avx512|avx2|neon|portable]`.
+//!
+//! - A case is a directory with a `case.json` and tensors in raw little-endian files: inputs and expected outputs.
+//!   Integer cases have to match with `==`, others within their tolerance and the error bound of the sum. On
+//!   instruction sets with fused multiply-add the result also has to have the oracle's bytes.
+//! - A shape list is a JSON array of convolution shapes without data. Each gets integers so small that every sum is
+//!   exact, so that any algorithm has to agree with the oracle with `==`; see the module `shapes` for what is
+//!   shortened with shapes of more than `--max-macs` multiplications.
+//!
+//! Use a release build. The exit code is 1 where anything failed or could not be read.
+
+mod case;
+mod conv_case;
+mod shapes;
+mod tally;
+mod way;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Parser;
+use convgemm::{Conv2d, Isa};
+use tally::{Outcome, Tally};
+
+/// Checks convolution against recorded cases and lists of shapes.
+#[derive(Parser)]
+struct Args {
+    /// Directories of cases: each with a case.json, or with such directories inside
+    #[arg(long, value_name = "DIR", num_args = 1.., required_unless_present = "shapes")]
+    cases: Vec<PathBuf>,
+    /// Lists of shapes
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    shapes: Vec<PathBuf>,
+    /// Above so many multiplications a shape's output is compared with the oracle on 1000 elements only
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    max_macs: u64,
+    /// all, auto (the one a layer chooses by itself), or the name of one: avx512, avx2, neon, portable
+    #[arg(long, default_value = "all", value_parser = parse_isas)]
+    isa: Isas,
+}
+
+/// The instruction sets to run on; the first is the one that large shapes run on in full.
+#[derive(Clone)]
+struct Isas(Vec<Isa>);
+
+fn parse_isas(name: &str) -> Result<Isas> {
+    Ok(Isas(match name {
+        "all" => Isa::available(),
+        "auto" => vec![Conv2d::builder(1, 1, [1, 1]).build(&[1.0])?.isa()],
+        name => {
+            let isa = name.parse().map_err(|_| anyhow!("not all, auto, avx512, avx2, neon or portable"))?;
+            Conv2d::builder(1, 1, [1, 1]).isa(isa).build(&[1.0])?;
+            vec![isa]
+        }
+    }))
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut tally = Tally::default();
+    for dir in &args.cases {
+        check_cases(dir, &args.isa.0, &mut tally);
+    }
+    for list in &args.shapes {
+        check_shapes(list, &args, &mut tally);
+    }
+    let names: Vec<_> = args.isa.0.iter().map(|isa| isa.name()).collect();
+    println!("{} runs (instruction set × algorithm × element type) on {}", tally.runs, names.join(", "));
+    println!("{tally}");
+    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn check_cases(dir: &Path, isas: &[Isa], tally: &mut Tally) {
+    let dirs = match case::find(dir) {
+        Ok(dirs) => dirs,
+        Err(error) => return tally.fail(&dir.display().to_string(), &error),
+    };
+    for dir in dirs {
+        let name = dir.display().to_string();
+        check_one(&name, tally, |tally| case::check(&dir, isas, tally));
+    }
+}
+
+fn check_shapes(path: &Path, args: &Args, tally: &mut Tally) {
+    let list = match shapes::read(path) {
+        Ok(list) => list,
+        Err(error) => return tally.fail(&path.display().to_string(), &error),
+    };
+    for (i, entry) in list.iter().enumerate() {
+        if i > 0 && i % 100 == 0 {
+            eprintln!("{}: {i} of {} shapes", path.display(), list.len());
+        }
+        let name = format!("{} shape {i}", path.display());
+        check_one(&name, tally, |tally| {
+            shapes::check(entry, &args.isa.0, args.max_macs, tally)
+                .with_context(|| format!("in a list by itself: [{entry}]"))
+        });
+    }
+}
+
+/// A panic fails one check and does not end the run.
+fn check_one(name: &str, tally: &mut Tally, check: impl FnOnce(&mut Tally) -> Result<Outcome>) {
+    let outcome =
+        catch_unwind(AssertUnwindSafe(|| check(tally))).unwrap_or_else(|_| Err(anyhow!("panicked")));
+    match outcome {
+        Ok(Outcome::Passed) => tally.passed += 1,
+        Ok(Outcome::Skipped(why)) => tally.skip(why),
+        Err(error) => tally.fail(name, &error),
+    }
+}
