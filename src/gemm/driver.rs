@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::element::Element;
 use crate::epilogue::Epilogue;
-use crate::gemm::blocking::KBlock;
+use crate::gemm::blocking::{Blocking, KBlock};
 use crate::gemm::tiles::Output;
 use crate::kernel::{
     ChannelTile, Destination, Finish, KernelSet, MAX_POSITIONS, RowsTile, Run, RunsTile, Tap,
@@ -49,8 +49,10 @@ struct Place {
 impl<T: Element> Job<'_, T> {
     /// Computes the whole output in the calling thread.
     pub(crate) fn run(&self, scratch: &mut Scratch) {
+        let Some(tile) = self.plan.tile else { return };
+        let mut tables = Tables::new(scratch.carve(), self, tile);
         for task in self.tasks() {
-            self.run_task(&task, scratch);
+            self.run_task(&task, tile, &mut tables);
         }
     }
 
@@ -66,23 +68,15 @@ impl<T: Element> Job<'_, T> {
         })
     }
 
-    fn run_task(&self, task: &Task, scratch: &mut Scratch) {
-        let Some(tile) = self.plan.tile else { return };
-        let mut scratch = scratch.carve();
+    fn run_task(&self, task: &Task, tile: Tile, tables: &mut Tables<'_, T>) {
         let shape = &self.plan.shape;
-        let windows = scratch.take(self.plan.blocking.taps);
-        let tables = match tile.orientation {
-            Orientation::ChannelsInLanes => Tables::channels(&mut scratch, self.plan),
-            Orientation::PositionsInLanes => Tables::positions(&mut scratch, self.plan, self.set, tile),
-        };
-        let mut tables = tables;
         for block in self.plan.blocking.blocks(shape.in_channels, shape.taps()) {
-            let windows = &mut windows[..block.taps.len()];
-            taps::fill_windows(shape, block.taps.clone(), windows);
+            tables.fill(self, tile, &block);
+            let windows = &tables.windows[..block.taps.len()];
             let step = Step { job: self, task, tile, block, windows };
-            match &mut tables {
-                Tables::Channels { all, some } => step.channel_tiles(all, some),
-                Tables::Positions { counts, runs, panel } => step.position_tiles(counts, runs, panel),
+            match &mut tables.of {
+                Of::Channels { all, some } => step.channel_tiles(all, some),
+                Of::Positions { counts, runs, panel } => step.position_tiles(counts, runs, panel),
             }
         }
     }
@@ -98,25 +92,52 @@ impl<T: Element> Job<'_, T> {
 /// How many runs make each vector, the runs, and the panel that they are packed into.
 type Runs<'a, T> = (&'a [u32], &'a [Run], *mut T);
 
-/// Scratch of one task, beside the table of windows.
-enum Tables<'a, T> {
+/// Scratch of a thread's tasks.
+struct Tables<'a, T> {
+    windows: &'a mut [TapWindow],
+    /// The taps that `windows` describes; they stay from task to task where k is one block.
+    filled: Range<usize>,
+    of: Of<'a, T>,
+}
+
+/// What an orientation needs.
+enum Of<'a, T> {
     Channels { all: &'a mut [Tap], some: &'a mut [Tap] },
     Positions { counts: &'a mut [u32], runs: &'a mut [Run], panel: &'a mut [T] },
 }
 
 impl<'a, T: Element> Tables<'a, T> {
-    fn channels(scratch: &mut Carver<'a>, plan: &Plan) -> Self {
-        let taps = plan.blocking.taps;
-        Self::Channels { all: scratch.take(taps), some: scratch.take(taps) }
+    /// Takes what [`Plan::scratch_bytes`] promises.
+    fn new(mut scratch: Carver<'a>, job: &Job<'_, T>, tile: Tile) -> Self {
+        let (plan, lanes) = (job.plan, job.set.lanes);
+        let Blocking { channels, taps } = plan.blocking;
+        let windows = scratch.take(taps);
+        let of = match tile.orientation {
+            Orientation::ChannelsInLanes => {
+                Of::Channels { all: scratch.take(taps), some: scratch.take(taps) }
+            }
+            Orientation::PositionsInLanes => {
+                let vectors = job.set.position[tile.family].vectors;
+                Of::Positions {
+                    counts: scratch.take(taps * vectors),
+                    runs: scratch.take(runs::max_runs(&plan.shape, lanes) * taps * vectors),
+                    panel: scratch.take(channels * taps * vectors * lanes),
+                }
+            }
+        };
+        Self { windows, filled: 0..0, of }
     }
 
-    fn positions(scratch: &mut Carver<'a>, plan: &Plan, set: &KernelSet<T>, tile: Tile) -> Self {
-        let vectors = set.position[tile.family].vectors;
-        let taps = plan.blocking.taps;
-        Self::Positions {
-            counts: scratch.take(taps * vectors),
-            runs: scratch.take(runs::max_runs(&plan.shape, set.lanes) * taps * vectors),
-            panel: scratch.take(plan.blocking.channels * taps * vectors * set.lanes),
+    /// Describes the taps of `block`, unless they are described already.
+    fn fill(&mut self, job: &Job<'_, T>, tile: Tile, block: &KBlock) {
+        if self.filled == block.taps {
+            return;
+        }
+        self.filled = block.taps.clone();
+        let windows = &mut self.windows[..block.taps.len()];
+        taps::fill_windows(&job.plan.shape, block.taps.clone(), windows);
+        if let Of::Channels { all, .. } = &mut self.of {
+            taps::select_all(windows, job.set.lanes, job.set.channel[tile.family].positions, all);
         }
     }
 }
@@ -132,11 +153,10 @@ struct Step<'a, T: 'static> {
 
 impl<T: Element> Step<'_, T> {
     /// Vectors of channels by tiles of positions.
-    fn channel_tiles(&self, all: &mut [Tap], some: &mut [Tap]) {
+    fn channel_tiles(&self, all: &[Tap], some: &mut [Tap]) {
         let (set, shape) = (self.job.set, &self.job.plan.shape);
         let family = &set.channel[self.tile.family];
         let channels = &self.task.channels;
-        taps::select_all(self.windows, set.lanes, family.positions, all);
         for channel in channels.clone().step_by((self.tile.largest + 1) * set.lanes) {
             let vectors = (channels.end - channel).div_ceil(set.lanes).min(self.tile.largest + 1);
             let kernel = family.by_vectors[vectors - 1].run;
@@ -184,12 +204,12 @@ impl<T: Element> Step<'_, T> {
         let shape = &self.job.plan.shape;
         let (stride, count) = (shape.axes[2].stride, segments.positions());
         let Some(first) = segments.next() else { return (0, None) };
-        let start = first.origin(shape);
+        let start = first.origin;
         if stride == 1 && first.len == count {
             return (start, None);
         }
         for segment in std::iter::once(first).chain(segments) {
-            let origin = segment.origin(shape).wrapping_sub(start);
+            let origin = segment.origin.wrapping_sub(start);
             for (i, offset) in table[segment.start..][..segment.len].iter_mut().enumerate() {
                 *offset = origin.wrapping_add((i * stride) as isize);
             }

@@ -14,6 +14,7 @@ pub(crate) unsafe fn run<V: Vector, const P: usize, const NV: usize>(tile: &Chan
     const { assert!(P <= MAX_POSITIONS) };
     // SAFETY: the caller's obligations are passed on.
     unsafe {
+        finish::prefetch::<V>(&tile.destination);
         let zero = V::splat(V::Elem::default());
         let mut sums = [[zero; NV]; P];
         if tile.destination.resume {

@@ -1,8 +1,23 @@
 //! From registers to the output: partial sums, bias and clamp straight away, everything else through [`epilogue`].
 
+use std::mem::MaybeUninit;
+
 use super::{Destination, Finish};
 use crate::epilogue::Activation;
 use crate::simd::{MAX_LANES, Vector};
+
+/// Asks for the destination's lines before the k loop, which hides what they cost to get.
+#[inline(always)]
+pub(crate) fn prefetch<V: Vector>(destination: &Destination<'_, V::Elem>) {
+    let line = 64 / size_of::<V::Elem>();
+    for row in 0..destination.rows {
+        let y = destination.y.wrapping_add(row * destination.row_stride);
+        for col in (0..destination.cols).step_by(line) {
+            V::prefetch_write(y.wrapping_add(col));
+        }
+        V::prefetch_write(y.wrapping_add(destination.cols - 1));
+    }
+}
 
 /// Stores `rows`, the tile's rows from `first_row` on, at the columns from `first_col` on.
 ///
@@ -37,11 +52,13 @@ pub(crate) unsafe fn store_rows<V: Vector>(
                 }
             }
             Finish::Full { run, .. } => {
-                let mut sums = [V::Elem::default(); MAX_LANES * MAX_LANES];
+                debug_assert!(rows.len() <= MAX_LANES);
+                let mut sums = MaybeUninit::<[V::Elem; MAX_LANES * MAX_LANES]>::uninit();
+                let sums = sums.as_mut_ptr().cast::<V::Elem>();
                 for (i, &row) in rows.iter().enumerate() {
-                    row.store(sums.as_mut_ptr().add(i * V::LANES));
+                    row.store(sums.add(i * V::LANES));
                 }
-                run(sums.as_ptr(), first_row, rows.len(), first_col, destination);
+                run(sums, first_row, rows.len(), first_col, destination);
             }
         }
     }

@@ -110,6 +110,7 @@ unsafe fn load<V: Vector, const R: usize, const NV: usize>(
 ) -> [[V; NV]; R] {
     // SAFETY: the caller's obligations are passed on.
     unsafe {
+        finish::prefetch::<V>(destination);
         let zero = V::splat(V::Elem::default());
         let mut sums = [[zero; NV]; R];
         if destination.resume {

@@ -44,6 +44,6 @@ pub(crate) fn fill(
 fn run(shape: &Shape, tap: &TapWindow, segment: &Segment, lanes: std::ops::Range<usize>, at: usize) -> Run {
     let stride = shape.axes[2].stride as isize;
     let ahead = (at - segment.start) as isize - lanes.start as isize;
-    let x = segment.origin(shape).wrapping_add(tap.x).wrapping_add(ahead.wrapping_mul(stride));
+    let x = segment.origin.wrapping_add(tap.x).wrapping_add(ahead.wrapping_mul(stride));
     Run { x, first: lanes.start as u32, end: lanes.end as u32 }
 }

@@ -56,6 +56,11 @@ macro_rules! vector {
             unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
         }
         #[inline(always)]
+        fn prefetch_write(at: *mut $elem) {
+            // SAFETY: the instruction takes any address, and does nothing on a CPU without it.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(at.cast()) }
+        }
+        #[inline(always)]
         fn mul_add(self, b: Self, c: Self) -> Self {
             // SAFETY: `self` proves the instruction set.
             Self(unsafe { $fma(self.0, b.0, c.0) })

@@ -51,6 +51,10 @@ pub(crate) trait Vector: Copy {
     #[inline(always)]
     fn prefetch(_at: *const Self::Elem) {}
 
+    /// [`Vector::prefetch`] for a line that will be written.
+    #[inline(always)]
+    fn prefetch_write(_at: *mut Self::Elem) {}
+
     /// `self · b + c`, rounded once where the instruction set is fused.
     fn mul_add(self, b: Self, c: Self) -> Self;
     fn add(self, b: Self) -> Self;
