@@ -16,20 +16,21 @@ mod shapes;
 mod tally;
 mod way;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 use convgemm::{Conv2d, Isa};
 use tally::{Outcome, Tally};
+use way::guarded;
 
 /// Checks convolution against recorded cases and lists of shapes.
 #[derive(Parser)]
+#[command(group(ArgGroup::new("input").args(["cases", "shapes"]).required(true).multiple(true)))]
 struct Args {
     /// Directories of cases: each with a case.json, or with such directories inside
-    #[arg(long, value_name = "DIR", num_args = 1.., required_unless_present = "shapes")]
+    #[arg(long, value_name = "DIR", num_args = 1..)]
     cases: Vec<PathBuf>,
     /// Lists of shapes
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -101,11 +102,8 @@ fn check_shapes(path: &Path, args: &Args, tally: &mut Tally) {
     }
 }
 
-/// A panic fails one check and does not end the run.
 fn check_one(name: &str, tally: &mut Tally, check: impl FnOnce(&mut Tally) -> Result<Outcome>) {
-    let outcome =
-        catch_unwind(AssertUnwindSafe(|| check(tally))).unwrap_or_else(|_| Err(anyhow!("panicked")));
-    match outcome {
+    match guarded(|| check(tally)) {
         Ok(Outcome::Passed) => tally.passed += 1,
         Ok(Outcome::Skipped(why)) => tally.skip(why),
         Err(error) => tally.fail(name, &error),

@@ -1,8 +1,9 @@
 //! Every way to compute a convolution, and computing it that way.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use convgemm::{
     Algorithm, Conv, ConvBuilder, Element, Error, Isa, Lowering, Orientation, Params, Tuning, Workspace,
 };
@@ -112,7 +113,7 @@ impl<T: Element, const D: usize> Problem<'_, T, D> {
         let mut workspace = Workspace::new();
         let mut failures = Vec::new();
         for &way in ways {
-            let checked = self.run(way, &mut workspace).and_then(|y| {
+            let checked = guarded(|| self.run(way, &mut workspace)).and_then(|y| {
                 let Some(y) = y else { return Ok(()) };
                 tally.runs += 1;
                 check(way, y)
@@ -140,7 +141,12 @@ impl<T: Element, const D: usize> Problem<'_, T, D> {
     }
 }
 
+/// A panic is one more failure and does not end the run.
+pub(crate) fn guarded<R>(check: impl FnOnce() -> Result<R>) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| Err(anyhow!("panicked")))
+}
+
 /// The elements of `list` as an array over the `D` axes.
 pub(crate) fn axes<E: Copy, const D: usize>(list: &[E]) -> Result<[E; D]> {
-    list.try_into().with_context(|| format!("{} numbers for {D} axes", list.len()))
+    list.try_into().ok().with_context(|| format!("{} numbers for {D} axes", list.len()))
 }
