@@ -62,13 +62,11 @@ enum Stored<T> {
 
 impl<T: Element, const D: usize> Conv<T, D> {
     /// Starts describing a layer with stride 1, dilation 1, no padding, one group, no bias and no activation.
-    #[must_use]
     pub fn builder(in_channels: usize, out_channels: usize, kernel: [usize; D]) -> ConvBuilder<T, D> {
         Self::with_params(Params::new(in_channels, out_channels, kernel))
     }
 
     /// Starts describing a layer with the given parameters.
-    #[must_use]
     pub fn with_params(params: Params<D>) -> ConvBuilder<T, D> {
         ConvBuilder {
             params,

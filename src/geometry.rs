@@ -311,7 +311,7 @@ impl Axis {
     /// Whether every window of `p` and of `last` (≥ `p`) lies inside the image with every tap.
     pub(crate) fn interior(&self, p: usize, last: usize) -> bool {
         self.origin(p) >= 0
-            && self.origin(last) + ((self.kernel - 1) * self.dilation) as isize <= self.input as isize - 1
+            && self.origin(last) + (((self.kernel - 1) * self.dilation) as isize) < self.input as isize
     }
 }
 

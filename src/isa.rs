@@ -60,7 +60,7 @@ impl Isa {
             }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
-            #[allow(unreachable_patterns)]
+            #[allow(unreachable_patterns, reason = "on an architecture that has them all")]
             _ => false,
         }
     }
@@ -69,12 +69,9 @@ impl Isa {
     /// other fused instruction set.
     #[must_use]
     pub const fn is_fused(self) -> bool {
-        match self {
-            Self::Portable => {
-                cfg!(any(all(target_arch = "x86_64", target_feature = "fma"), target_arch = "aarch64"))
-            }
-            _ => true,
-        }
+        let portable_is =
+            cfg!(any(all(target_arch = "x86_64", target_feature = "fma"), target_arch = "aarch64"));
+        portable_is || !matches!(self, Self::Portable)
     }
 }
 

@@ -20,8 +20,8 @@
 //!
 //! # What it guarantees
 //!
-//! Every output element is one chain of fused multiply-adds from +0.0 over (channel, taps) in ascending order, then
-//! + bias, + residual, activation. So the bytes of a result do not depend on the batch, on tiles and blocks, on which
+//! Every output element is one chain of fused multiply-adds from +0.0 over (channel, taps) in ascending order; then the
+//! bias is added, then the residual, then the activation applied. So the bytes of a result do not depend on the batch, on tiles and blocks, on which
 //! algorithm of the exact family ran, nor on which instruction set with fused multiply-add (AVX2, AVX-512, NEON). They
 //! are those of [`reference::Oracle`]. This holds for finite weights and the default floating-point environment;
 //! [`Isa::Portable`] on x86-64 rounds twice, and [`Algorithm::Im2col`] sums in another order.

@@ -52,19 +52,13 @@ unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
                     *weight = V::load(w.add(tap_w + v * tile.w_vector));
                 }
                 if mask == all {
-                    for p in 0..P {
-                        let value = V::splat(*x.wrapping_offset(offset(p)));
-                        for v in 0..NV {
-                            sums[p][v] = value.mul_add(weights[v], sums[p][v]);
-                        }
+                    for (p, sums) in sums.iter_mut().enumerate() {
+                        step(sums, V::splat(*x.wrapping_offset(offset(p))), &weights);
                     }
                 } else {
-                    for p in 0..P {
+                    for (p, sums) in sums.iter_mut().enumerate() {
                         if mask & (1 << p) != 0 {
-                            let value = V::splat(*x.wrapping_offset(offset(p)));
-                            for v in 0..NV {
-                                sums[p][v] = value.mul_add(weights[v], sums[p][v]);
-                            }
+                            step(sums, V::splat(*x.wrapping_offset(offset(p))), &weights);
                         }
                     }
                 }
@@ -74,6 +68,14 @@ unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
         w = w.wrapping_add(tile.w_channel);
     }
     sums
+}
+
+/// One position and one k.
+#[inline(always)]
+fn step<V: Vector, const NV: usize>(sums: &mut [V; NV], value: V, weights: &[V; NV]) {
+    for (sum, &weight) in sums.iter_mut().zip(weights) {
+        *sum = value.mul_add(weight, *sum);
+    }
 }
 
 /// Transposes and stores.

@@ -31,7 +31,7 @@ impl<T: Element> PackedWeights<T> {
         (self.k, self.lanes, self.blocks) = (k, lanes, channels.div_ceil(lanes));
         let groups = weight.len() / (channels * k);
         // Divided before it is multiplied: packed depthwise weights are `lanes` times as many as given.
-        let len = (groups * self.blocks).checked_mul(k * lanes).unwrap_or(usize::MAX);
+        let len = (groups * self.blocks).saturating_mul(k * lanes);
         let panels = self.data.resize(len)?.chunks_exact_mut(k * lanes);
         let rows = weight.chunks_exact(channels * k).flat_map(|group| group.chunks(lanes * k));
         for (panel, rows) in panels.zip(rows) {

@@ -242,25 +242,8 @@ impl Vector for F64 {
 
 impl Bits for F32 {
     #[inline(always)]
-    fn and_bits(self, bits: u32) -> Self {
-        // SAFETY: `self` proves the instruction set.
-        Self(unsafe { _mm256_and_ps(self.0, _mm256_castsi256_ps(_mm256_set1_epi32(bits as i32))) })
-    }
-    #[inline(always)]
-    fn or(self, other: Self) -> Self {
-        // SAFETY: `self` proves the instruction set.
-        Self(unsafe { _mm256_or_ps(self.0, other.0) })
-    }
-    #[inline(always)]
     fn shift_to_exponent(self) -> Self {
         // SAFETY: `self` proves the instruction set.
         Self(unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(self.0))) })
-    }
-    #[inline(always)]
-    fn add_bits(self, other: Self) -> Self {
-        // SAFETY: `self` proves the instruction set.
-        Self(unsafe {
-            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(self.0), _mm256_castps_si256(other.0)))
-        })
     }
 }

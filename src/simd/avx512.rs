@@ -207,30 +207,8 @@ impl Vector for F64 {
 
 impl Bits for F32 {
     #[inline(always)]
-    fn and_bits(self, bits: u32) -> Self {
-        // SAFETY: `self` proves the instruction set.
-        Self(unsafe {
-            let bits = _mm512_set1_epi32(bits as i32);
-            _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(self.0), bits))
-        })
-    }
-    #[inline(always)]
-    fn or(self, other: Self) -> Self {
-        // SAFETY: `self` proves the instruction set.
-        Self(unsafe {
-            _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(self.0), _mm512_castps_si512(other.0)))
-        })
-    }
-    #[inline(always)]
     fn shift_to_exponent(self) -> Self {
         // SAFETY: `self` proves the instruction set.
         Self(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(self.0))) })
-    }
-    #[inline(always)]
-    fn add_bits(self, other: Self) -> Self {
-        // SAFETY: `self` proves the instruction set.
-        Self(unsafe {
-            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(self.0), _mm512_castps_si512(other.0)))
-        })
     }
 }

@@ -73,16 +73,10 @@ pub(crate) trait Vector: Copy {
     fn transpose(square: &mut Self::Square);
 }
 
-/// What the activations need beyond arithmetic: the bits of `f32` lanes.
+/// What the activations need beyond arithmetic.
 pub(crate) trait Bits: Vector<Elem = f32> {
-    /// Each lane's bits `& bits`.
-    fn and_bits(self, bits: u32) -> Self;
-    /// Each lane's bits `|` those of `other`.
-    fn or(self, other: Self) -> Self;
     /// Each lane's bits shifted left by 23: the low bits become an exponent.
     fn shift_to_exponent(self) -> Self;
-    /// Each lane's bits plus those of `other`, as wrapping 32-bit integers.
-    fn add_bits(self, other: Self) -> Self;
 }
 
 /// Reads lane by lane with a stride; the generic way for vectors without a cheap gather.

@@ -156,27 +156,8 @@ impl Vector for F64 {
 
 impl Bits for F32 {
     #[inline(always)]
-    fn and_bits(self, bits: u32) -> Self {
-        // SAFETY: `self` proves the instruction set.
-        Self(unsafe { vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(self.0), vdupq_n_u32(bits))) })
-    }
-    #[inline(always)]
-    fn or(self, other: Self) -> Self {
-        // SAFETY: `self` proves the instruction set.
-        Self(unsafe {
-            vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(self.0), vreinterpretq_u32_f32(other.0)))
-        })
-    }
-    #[inline(always)]
     fn shift_to_exponent(self) -> Self {
         // SAFETY: `self` proves the instruction set.
         Self(unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<23>(vreinterpretq_u32_f32(self.0))) })
-    }
-    #[inline(always)]
-    fn add_bits(self, other: Self) -> Self {
-        // SAFETY: `self` proves the instruction set.
-        Self(unsafe {
-            vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(self.0), vreinterpretq_u32_f32(other.0)))
-        })
     }
 }

@@ -86,31 +86,9 @@ macro_rules! vector {
 vector!(F32, f32x8, f32, 8);
 vector!(F64, f64x4, f64, 4);
 
-impl F32 {
-    #[inline(always)]
-    fn map_bits(self, f: impl Fn(u32) -> u32) -> Self {
-        Self(f32x8::from(self.0.to_array().map(|x| f32::from_bits(f(x.to_bits())))))
-    }
-}
-
 impl Bits for F32 {
     #[inline(always)]
-    fn and_bits(self, bits: u32) -> Self {
-        self.map_bits(|x| x & bits)
-    }
-    #[inline(always)]
-    fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-    #[inline(always)]
     fn shift_to_exponent(self) -> Self {
-        self.map_bits(|x| x << 23)
-    }
-    #[inline(always)]
-    fn add_bits(self, other: Self) -> Self {
-        let (a, b) = (self.0.to_array(), other.0.to_array());
-        Self(f32x8::from(std::array::from_fn(|l| {
-            f32::from_bits(a[l].to_bits().wrapping_add(b[l].to_bits()))
-        })))
+        Self(f32x8::from(self.0.to_array().map(|x| f32::from_bits(x.to_bits() << 23))))
     }
 }
