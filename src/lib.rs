@@ -30,6 +30,7 @@
 
 #![deny(rustdoc::broken_intra_doc_links)]
 
+mod chain;
 mod conv;
 mod element;
 mod epilogue;
@@ -40,18 +41,19 @@ mod geometry;
 mod im2col;
 mod isa;
 mod kernel;
+mod one_call;
 mod pack;
 mod plan;
 pub mod reference;
 mod simd;
 
-pub use conv::{
-    Conv, Conv1d, Conv2d, Conv3d, ConvBuilder, ForwardOptions, Workspace, conv1d, conv2d, conv3d,
-};
+pub use chain::{ReceptiveField, output_extents, receptive_field};
+pub use conv::{Conv, Conv1d, Conv2d, Conv3d, ConvBuilder, ForwardOptions, Workspace};
 pub use element::Element;
 pub use epilogue::Activation;
 pub use error::{Argument, Channels, Error, Result};
-pub use geometry::{Geometry, Padding, Params, ReceptiveField, output_extents, receptive_field};
+pub use geometry::{Geometry, Padding, Params};
 pub use im2col::{col2im, im2col};
 pub use isa::{ISA_VARIABLE, Isa};
+pub use one_call::{conv1d, conv2d, conv3d};
 pub use plan::{Algorithm, Lowering, Orientation, Plan, Tuning, kernel_names};

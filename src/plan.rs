@@ -452,8 +452,9 @@ fn inside(shape: &Shape) -> f64 {
         .axes
         .iter()
         .map(|a| {
-            let inside: usize = (0..a.kernel).map(|k| a.windows(k).len()).sum();
-            inside as f64 / (a.kernel * a.output) as f64
+            // In floating point: an empty batch may be one of images as large as can be.
+            let inside: f64 = (0..a.kernel).map(|k| a.windows(k).len() as f64).sum();
+            inside / (a.kernel as f64 * a.output as f64)
         })
         .product()
 }

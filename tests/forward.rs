@@ -2,17 +2,17 @@
 
 mod common;
 
-use common::{Problem, announce, assert_agrees, ways};
+use common::{Expected, Problem, announce, ways};
 use convgemm::{Activation, Element, Padding, Params, Workspace};
 
 fn check<T: Element, const D: usize>(params: Params<D>, batch: usize, extent: [usize; D]) {
     let problem = Problem::new(params, batch, extent);
     let data = problem.reals::<T>(7);
-    let oracle = problem.oracle(&data, &Activation::Identity);
+    let expected = Expected::new(&problem.oracle(&data, &Activation::Identity), &Activation::Identity);
     let mut workspace = Workspace::new();
     for way in ways::<T>() {
         let y = problem.run(&data, way, &Activation::Identity, false, &mut workspace);
-        assert_agrees(&oracle, &y, way);
+        expected.check(&y, &way, &problem);
     }
 }
 

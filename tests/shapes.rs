@@ -132,6 +132,21 @@ fn blocks_of_k_f64_on_every_isa() {
     check_blocks::<f64>();
 }
 
+/// The smallest and the largest blocks that can be asked for.
+#[test]
+fn extreme_blocks_on_every_isa() {
+    announce("extreme_blocks");
+    let problem = Problem::new(Params::<2>::new(5, 18, [3, 2]).padding([1, 1]), 1, [5, 9]);
+    for k_block in [0, usize::MAX] {
+        for tap_block in [0, usize::MAX] {
+            let tuning = |way: Way| way.tuning.k_block(k_block).tap_block(tap_block);
+            let ways: Vec<_> =
+                kernels::<f32>().into_iter().map(|(way, _)| Way { tuning: tuning(way), ..way }).collect();
+            check(&problem, &Extras::<f32>::all(), &ways);
+        }
+    }
+}
+
 /// Blocks as the caches set them: prime numbers of channels that need several.
 #[test]
 fn natural_blocks_of_k_on_every_isa() {

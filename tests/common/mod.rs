@@ -443,6 +443,39 @@ pub fn problems<const D: usize>() -> impl Strategy<Value = Problem<D>> {
     })
 }
 
+/// Coordinates of the element at `index` of a tensor in C order.
+pub fn coordinates<const D: usize>(mut index: usize, extents: [usize; D]) -> [usize; D] {
+    let mut at = [0; D];
+    for axis in (0..D).rev() {
+        at[axis] = index % extents[axis];
+        index /= extents[axis];
+    }
+    at
+}
+
+impl<const D: usize> Problem<D> {
+    /// Whether the window of output element `output` reads input element `input`: straight from the formula.
+    pub fn reads(&self, output: usize, input: usize) -> bool {
+        let geometry = self.params.geometry(self.batch, self.extent).unwrap();
+        let (out_extent, begin) = (geometry.output_extent(), geometry.pad_begin());
+        let (y_plane, x_plane) =
+            (out_extent.iter().product::<usize>(), self.extent.iter().product::<usize>());
+        let (c_in, c_out) = (self.params.in_channels, self.params.out_channels);
+        let (o, i) = (output / y_plane % c_out, input / x_plane % c_in);
+        let same_image = output / y_plane / c_out == input / x_plane / c_in;
+        let same_group = o / (c_out / self.params.groups) == i / (c_in / self.params.groups);
+        let p = coordinates(output % y_plane, out_extent);
+        let x = coordinates(input % x_plane, self.extent);
+        let on_axis = |a: usize| {
+            (0..self.params.kernel[a]).any(|k| {
+                let at = p[a] * self.params.stride[a] + k * self.params.dilation[a];
+                at as isize - begin[a] == x[a] as isize
+            })
+        };
+        same_image && same_group && (0..D).all(on_axis)
+    }
+}
+
 /// The same numbers bit for bit, NaNs included.
 pub fn assert_same_bits<T: Element>(a: &[T], b: &[T], context: &impl std::fmt::Debug) {
     assert_eq!(a.len(), b.len(), "{context:?}");
