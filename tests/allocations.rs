@@ -331,6 +331,7 @@ fn scratch_of_every_kernel_on_every_isa() {
     let problems = [
         Problem::new(Params::<2>::new(512, 64, [3, 3]).padding([1, 1]), 1, [7, 7]),
         Problem::new(Params::<2>::new(4099, 3, [1, 1]), 1, [3, 3]),
+        Problem::new(Params::<2>::new(2053, 3, [3, 3]).padding([1, 1]), 1, [3, 7]),
         Problem::new(Params::<2>::new(2, 5, [70, 70]).padding([35, 35]), 1, [5, 3]),
         Problem::new(Params::<2>::new(1, 2, [1, 30_000]).padding([0, 15_000]), 1, [1, 5]),
     ];
