@@ -231,6 +231,18 @@ fn kernels_larger_than_the_image_on_every_isa() {
     check_all::<f64, 1>(Params::new(1, 5, [33]).padding([16]), 1, [7]);
 }
 
+/// 1×1 kernels whose output has the image's extents, but not its elements.
+#[test]
+fn images_that_look_like_their_own_matrix_on_every_isa() {
+    announce("images_that_look_like_their_own_matrix");
+    check_all::<f32, 1>(Params::new(3, 17, [1]).stride([2]).pad_end([39]), 1, [40]);
+    check_all::<f64, 1>(Params::new(3, 17, [1]).stride([3]).pad_begin([1]).pad_end([57]), 1, [30]);
+    check_all::<f32, 2>(Params::new(2, 9, [1, 1]).pad_begin([0, 2]).pad_end([0, -2]), 2, [7, 19]);
+    check_all::<f32, 2>(Params::new(2, 9, [1, 1]).pad_begin([-1, 0]).pad_end([1, 0]), 2, [7, 19]);
+    check_all::<f32, 2>(Params::new(2, 9, [1, 1]).stride([2, 1]).pad_end([6, 0]), 1, [7, 19]);
+    check_all::<f32, 2>(Params::new(2, 9, [3, 1]).padding([1, 0]), 1, [7, 19]);
+}
+
 /// Maps whose rows are shorter than a vector, packed.
 #[test]
 fn narrow_packed_maps_on_every_isa() {
