@@ -83,7 +83,8 @@ impl<T: Element> Activation<T> {
         }
     }
 
-    /// Whether every implementation gives the bytes of [`Activation::apply`] (in `f64` all do).
+    /// Whether every fused instruction set gives the bytes of [`Activation::apply`] (in `f64` all activations do). Where a
+    /// multiply-add rounds twice, HardSigmoid and HardSwish differ by that rounding.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         let transcendental =

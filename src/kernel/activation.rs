@@ -161,7 +161,7 @@ const EXP: [f32; 5] = [0.499_999_97, 0.166_665_46, 0.041_667_44, 0.008_366_29, 0
 const TAIL_ABOVE: [f32; 5] = [0.5, 0.437_594_92, 0.182_690_13, 0.040_441_807, 0.004_085_599_4];
 const TAIL_BELOW: [f32; 6] = [1.0, 1.673_074_7, 1.200_296_8, 0.468_024_94, 0.101_379_15, 0.010_240_957];
 
-/// Σ coefficients[i]·xⁱ by Horner's rule.
+/// Σ cᵢ·xⁱ by Horner's rule.
 #[inline(always)]
 fn polynomial<V: Vector<Elem = f32>, const N: usize>(x: V, coefficients: [f32; N]) -> V {
     let highest = all(x, coefficients[N - 1]);

@@ -194,12 +194,12 @@ pub(crate) fn set<T: Element>(isa: Available) -> &'static KernelSet<T> {
     sets.into_iter().find_map(<dyn Any>::downcast_ref).expect("Element is sealed: f32 and f64 have sets")
 }
 
-/// Repeats a body for `$i` in `0..$end`, `$end` ≤ 8, with `$i` a constant each time, so that arrays indexed with it stay in
+/// Repeats a body for `$i` in `0..$end`, `$end` ≤ 12, with `$i` a constant each time, so that arrays indexed with it stay in
 /// registers: the compiler keeps a `for` over bodies of this size, and the arrays in memory.
 macro_rules! unroll {
     ($i:ident in 0..$end:expr => $body:expr) => {
-        const { assert!($end <= 8) };
-        unroll!(@ $i, $end, $body; 0 1 2 3 4 5 6 7);
+        const { assert!($end <= 12) };
+        unroll!(@ $i, $end, $body; 0 1 2 3 4 5 6 7 8 9 10 11);
     };
     (@ $i:ident, $end:expr, $body:expr; $($n:literal)+) => {
         $(if $n < $end {
