@@ -35,6 +35,10 @@ fn check_two_axes<T: Element>() {
     check::<T, 2>(p(1, 3, [5, 5]).padding([9, 9]), 1, [1, 1]);
     check::<T, 2>(p(3, 3, [3, 3]).padding([2, 2]), 0, [4, 4]);
     check::<T, 2>(p(2, 3, [3, 3]).padding([3, 3]), 1, [0, 2]);
+    // Found by fuzzing: one window, so that a stride can be as large as can be.
+    check::<T, 2>(p(8, 8, [3, 3]).padding(Padding::SameUpper).stride([1 << 62, 1 << 62]), 2, [8, 8]);
+    check::<T, 2>(p(2, 5, [1, 2]).stride([usize::MAX, usize::MAX]), 2, [3, 4]);
+    check::<T, 2>(p(2, 5, [1, 1]).stride([1, usize::MAX]), 1, [20, 4]);
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl<T: Element> Step<'_, T> {
                     channels: self.block.channels.len(),
                     taps,
                     offsets,
-                    next: (family.positions * shape.axes[2].stride) as isize,
+                    next: family.positions.wrapping_mul(shape.axes[2].stride) as isize,
                     w: self.w(channel),
                     w_vector: self.job.weights.panel_len(),
                     w_channel: shape.taps() * set.lanes,

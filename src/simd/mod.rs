@@ -97,7 +97,7 @@ pub(crate) unsafe fn merge_strided<V: Vector>(
     unsafe {
         onto.store(lanes.as_mut_ptr());
         for (l, lane) in lanes.iter_mut().enumerate().take(end).skip(first) {
-            *lane = *from.wrapping_add(l * stride);
+            *lane = *from.wrapping_add(l.wrapping_mul(stride));
         }
         V::load(lanes.as_ptr())
     }
