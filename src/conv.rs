@@ -14,6 +14,7 @@ use crate::isa::{Available, Isa};
 use crate::kernel::{self, KernelSet};
 use crate::pack::buffer::{Line, Scratch};
 use crate::pack::weights::PackedWeights;
+use crate::parallel::Parallelism;
 use crate::plan::{Algorithm, Plan, Tuning};
 
 /// A convolution layer over `D` spatial axes: weights packed for this machine, ready for images of any size and
@@ -204,8 +205,15 @@ impl<T: Element, const D: usize> Conv<T, D> {
             Stored::Raw(raw) => Weights::Raw(raw),
             Stored::Packed(packed) => Weights::Packed(packed),
         };
-        let call =
-            Call { plan, set: self.set, weights, x, residual: options.residual, epilogue: &self.epilogue };
+        let call = Call {
+            plan,
+            set: self.set,
+            weights,
+            x,
+            residual: options.residual,
+            epilogue: &self.epilogue,
+            parallelism: options.parallelism,
+        };
         checked(&call, scratch, y)
     }
 }
@@ -352,13 +360,15 @@ impl<T: Element, const D: usize> ConvBuilder<T, D> {
 pub struct ForwardOptions<'a, T> {
     /// A tensor, shaped like the output, that is added before the activation.
     pub residual: Option<&'a [T]>,
+    /// In which threads the call computes.
+    pub parallelism: Parallelism,
 }
 
 impl<'a, T: Element> ForwardOptions<'a, T> {
-    /// No residual.
+    /// No residual, the default parallelism.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { residual: None }
+    pub fn new() -> Self {
+        Self { residual: None, parallelism: Parallelism::default() }
     }
 
     /// Adds `residual`, shaped like the output, before the activation.
@@ -367,10 +377,17 @@ impl<'a, T: Element> ForwardOptions<'a, T> {
         self.residual = Some(residual);
         self
     }
+
+    /// Sets in which threads the call computes.
+    #[must_use]
+    pub const fn parallelism(mut self, parallelism: Parallelism) -> Self {
+        self.parallelism = parallelism;
+        self
+    }
 }
 
 /// Memory for calls to work in, and the plan of the last extents. It grows to what the largest call needs, at most
-/// 1 MiB (packed weights of one-call functions and [`Algorithm::Im2col`] aside), and can be used with any layer.
+/// 1 MiB for each thread (packed weights of one-call functions and [`Algorithm::Im2col`] aside), and can be used with any layer.
 #[derive(Default)]
 pub struct Workspace {
     pub(crate) scratch: Scratch,

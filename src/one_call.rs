@@ -10,6 +10,7 @@ use crate::geometry::Params;
 use crate::isa::Available;
 use crate::kernel;
 use crate::pack::weights::PackedWeights;
+use crate::parallel::Parallelism;
 use crate::plan::{Algorithm, Plan, Tuning};
 
 /// One convolution whose weights change with every call, over one axis; see [`conv2d`].
@@ -96,6 +97,7 @@ fn one_call<T: Element, const D: usize>(
             x,
             residual: None,
             epilogue: &epilogue,
+            parallelism: Parallelism::default(),
         };
         collect(geometry.output_len(), |y| checked(&call, &mut workspace.scratch, y))
     });

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules from the lowest to the highest; each may import those before it. `gemm::blocking`, pure arithmetic, comes
-/// before the plan that asks it; the rest of `gemm` does what a plan says.
-const ORDER: [&str; 21] = [
+/// Modules from the lowest to the highest; each may import those before it. `gemm::blocking` and `gemm::partition`,
+/// pure arithmetic, come before the plan that asks them; the rest of `gemm` does what a plan says.
+const ORDER: [&str; 23] = [
     "element",
     "error",
     "geometry",
@@ -17,7 +17,9 @@ const ORDER: [&str; 21] = [
     "simd",
     "kernel",
     "pack",
+    "parallel",
     "gemm::blocking",
+    "gemm::partition",
     "plan",
     "gemm::tiles",
     "gemm::driver",

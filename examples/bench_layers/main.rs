@@ -1,20 +1,27 @@
-//! Times layers: GFLOP/s and the share of the FMA peak that is measured in the same run. One thread.
+//! Times layers: GFLOP/s and the share of the FMA peak that is measured in the same run, over all threads.
 //!
 //! Each result is checked against the oracle before it is timed: every element up to 50 million multiply-adds, 1 000 of
 //! them above.
 
-mod layer;
-mod peak;
+#[path = "../common/mod.rs"]
+mod common;
+mod row;
 
+use std::fs;
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
+use common::data::{check, random};
+use common::layer::{self, Layer};
+use common::peak;
 use convgemm::reference::Oracle;
 use convgemm::{Algorithm, Conv, Element, Isa, Workspace};
-use layer::{Layer, Row};
+use indicatif::{ProgressBar, ProgressStyle};
+use rayon::ThreadPool;
+use row::Row;
 
 /// Times convolution layers.
 #[derive(Debug, Parser)]
@@ -25,24 +32,31 @@ struct Arguments {
     /// Only layers whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Threads to compute in.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
     /// Seconds to time each layer for, at least.
     #[arg(long, default_value_t = 0.2)]
     min_time: f64,
+    /// auto, gemm, or im2col for the baseline, which computes in one thread.
+    #[arg(long, default_value = "auto")]
+    algorithm: Which,
     /// portable, avx2, avx512 or neon; the best unless given.
     #[arg(long)]
     isa: Option<Isa>,
     /// The element type.
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
-    /// gemm, or im2col for the baseline.
-    #[arg(long, default_value = "gemm")]
-    algorithm: Which,
+    /// Reads each layer's input and weights from NAME.x.f32 and NAME.w.f32 in this folder, raw little-endian in NCHW and
+    /// OIHW, and writes its output to NAME.y.f32.
+    #[arg(long)]
+    data: Option<PathBuf>,
     /// Writes the rows to this file as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum Dtype {
     F32,
     F64,
@@ -50,84 +64,121 @@ enum Dtype {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Which {
+    Auto,
     Gemm,
     Im2col,
 }
 
+impl From<Which> for Algorithm {
+    fn from(which: Which) -> Self {
+        match which {
+            Which::Auto => Self::Auto,
+            Which::Gemm => Self::Gemm,
+            Which::Im2col => Self::Im2col,
+        }
+    }
+}
+
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    ensure!(arguments.data.is_none() || arguments.dtype == Dtype::F32, "--data holds f32, --dtype is f64");
     let layers = layer::read(arguments.layers.as_deref())?;
+    let layers: Vec<_> = layers.iter().filter(|layer| layer.name.contains(&arguments.only)).collect();
     let isa = arguments.isa.unwrap_or_else(|| Isa::available()[0]);
     ensure!(isa.is_available(), "instruction set {isa} is not available on this CPU");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.into()).build()?;
     let width = match arguments.dtype {
         Dtype::F32 => 1.0,
         Dtype::F64 => 0.5,
     };
-    let peak = width * peak::single_precision(isa);
-    println!("FMA peak {peak:.1} GFLOP/s ({:?}, {isa}, 1 thread)", arguments.dtype);
-    println!("{:28} {:9} {:>8} {:>6}  kernel, im2col matrix, scratch", "layer", "class", "GFLOP/s", "peak");
-    let mut rows = Vec::new();
-    for layer in layers.iter().filter(|layer| layer.name.contains(&arguments.only)) {
-        let row = match arguments.dtype {
-            Dtype::F32 => time::<f32>(layer, &arguments, isa, peak),
-            Dtype::F64 => time::<f64>(layer, &arguments, isa, peak),
-        };
-        let row = row.with_context(|| format!("layer {}", layer.name))?;
-        println!("{row}");
-        rows.push(row);
-    }
-    print_means(&rows);
-    if let Some(path) = &arguments.json {
-        std::fs::write(path, serde_json::to_string_pretty(&rows)?)
+    let bench = Bench { isa, peak: width * peak::single_precision(isa, &pool), pool, arguments };
+    println!(
+        "FMA peak {:.1} GFLOP/s ({:?}, {isa}, {} threads)",
+        bench.peak, bench.arguments.dtype, bench.arguments.threads
+    );
+    println!("{}", row::HEAD);
+    let rows = bench.rows(&layers)?;
+    print!("{}", row::means(&rows));
+    if let Some(path) = &bench.arguments.json {
+        fs::write(path, serde_json::to_string_pretty(&rows)?)
             .with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }
 
-/// Checks one layer, then times it.
-fn time<T: Element>(layer: &Layer, arguments: &Arguments, isa: Isa, peak: f64) -> Result<Row> {
-    let params = layer.params();
-    let extent = [layer.h, layer.w];
-    let geometry = params.geometry(layer.n, extent)?;
-    let (x, weight) = (random::<T>(geometry.input_len(), 1), random::<T>(geometry.weight_len(), 2));
-    let algorithm = match arguments.algorithm {
-        Which::Gemm => Algorithm::Gemm,
-        Which::Im2col => Algorithm::Im2col,
-    };
-    let conv = Conv::with_params(params).isa(isa).algorithm(algorithm).build(&weight)?;
-    let mut y = vec![T::from_f64(f64::NAN); geometry.output_len()];
-    let mut workspace = Workspace::new();
-    conv.forward_into(&x, layer.n, extent, &mut y, &mut workspace)?;
-    check(&Oracle::new(&params, layer.n, extent, &x, &weight)?, &y, geometry.macs())?;
-    let call = || conv.forward_into(black_box(&x), layer.n, extent, black_box(&mut y), &mut workspace);
-    let times = measure(call, arguments.min_time)?;
-    let plan = conv.plan(layer.n, extent)?;
-    let min_s = times[0];
-    let gflops = plan.flops() as f64 / min_s / 1e9;
-    Ok(Row {
-        name: layer.name.clone(),
-        class: layer.class(),
-        threads: 1,
-        min_s,
-        median_s: times[times.len() / 2],
-        gflops,
-        peak_gflops: peak,
-        algorithm: format!("{:?}", plan.algorithm()),
-        lowering: format!("{:?}", plan.lowering()),
-        kernel: plan.kernel().to_owned(),
-        isa: isa.name(),
-        scratch_bytes: plan.scratch_bytes(),
-    })
+/// What all layers are timed with.
+struct Bench {
+    arguments: Arguments,
+    isa: Isa,
+    pool: ThreadPool,
+    peak: f64,
 }
 
-/// The oracle's value, within its bound, at every element or at 1 000.
-fn check<T: Element>(oracle: &Oracle<'_, T, 2>, y: &[T], macs: u128) -> Result<()> {
-    let step = if macs <= 50_000_000 { 1 } else { (y.len() / 1000).max(1) };
-    for index in (0..y.len()).step_by(step).chain([y.len() - 1]) {
-        let error = (y[index].to_f64() - oracle.at_f64(index)).abs();
-        ensure!(error <= oracle.bound_at(index), "element {index} is {}, not {}", y[index], oracle.at(index));
+impl Bench {
+    /// Times the layers, printing as it goes.
+    fn rows(&self, layers: &[&Layer]) -> Result<Vec<Row>> {
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {wide_msg}")?;
+        let bar = ProgressBar::new(layers.len() as u64).with_style(style);
+        let mut rows = Vec::new();
+        for layer in layers {
+            bar.set_message(layer.name.clone());
+            let row = match self.arguments.dtype {
+                Dtype::F32 => self.row::<f32>(layer),
+                Dtype::F64 => self.row::<f64>(layer),
+            };
+            let row = row.with_context(|| format!("layer {}", layer.name))?;
+            bar.suspend(|| println!("{row}"));
+            bar.inc(1);
+            rows.push(row);
+        }
+        bar.finish_and_clear();
+        Ok(rows)
     }
-    Ok(())
+
+    fn row<T: Element>(&self, layer: &Layer) -> Result<Row> {
+        match layer.rank() {
+            1 => self.row_of::<T, 1>(layer),
+            2 => self.row_of::<T, 2>(layer),
+            _ => self.row_of::<T, 3>(layer),
+        }
+    }
+
+    /// Checks one layer, then times it.
+    fn row_of<T: Element, const D: usize>(&self, layer: &Layer) -> Result<Row> {
+        let (params, extent) = (layer.params::<D>(), layer.extent());
+        let geometry = params.geometry(layer.n, extent)?;
+        let (x, weight) = match &self.arguments.data {
+            Some(folder) => (read(&file(folder, layer, "x"))?, read(&file(folder, layer, "w"))?),
+            None => (random(geometry.input_len(), 1), random(geometry.weight_len(), 2)),
+        };
+        let algorithm = self.arguments.algorithm.into();
+        let conv = Conv::<T, D>::with_params(params).isa(self.isa).algorithm(algorithm).build(&weight)?;
+        let mut y = vec![T::from_f64(f64::NAN); geometry.output_len()];
+        let mut workspace = Workspace::new();
+        self.pool.install(|| conv.forward_into(&x, layer.n, extent, &mut y, &mut workspace))?;
+        check(&Oracle::new(&params, layer.n, extent, &x, &weight)?, &y)?;
+        if let Some(folder) = &self.arguments.data {
+            write(&file(folder, layer, "y"), &y)?;
+        }
+        let call = || conv.forward_into(black_box(&x), layer.n, extent, black_box(&mut y), &mut workspace);
+        let times = self.pool.install(|| measure(call, self.arguments.min_time))?;
+        let plan = conv.plan(layer.n, extent)?;
+        let threads = usize::from(self.arguments.threads);
+        Ok(Row {
+            name: layer.name.clone(),
+            class: layer.class(),
+            threads,
+            min_s: times[0],
+            median_s: times[times.len() / 2],
+            gflops: plan.flops() as f64 / times[0] / 1e9,
+            peak_gflops: self.peak,
+            algorithm: format!("{:?}", plan.algorithm()),
+            lowering: format!("{:?}", plan.lowering()),
+            kernel: plan.kernel().to_owned(),
+            isa: self.isa.name(),
+            scratch_bytes: plan.parts(threads) * plan.scratch_bytes(),
+        })
+    }
 }
 
 /// Seconds of a call, ascending. Calls under 10 µs are timed in batches.
@@ -148,31 +199,18 @@ fn measure(mut call: impl FnMut() -> convgemm::Result<()>, min_time: f64) -> Res
     Ok(times)
 }
 
-/// Evenly from −1 to 1; a linear congruential generator, the same on every machine.
-fn random<T: Element>(len: usize, seed: u64) -> Vec<T> {
-    let mut state = seed;
-    let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        T::from_f64((state >> 40) as f64 / f64::from(1 << 23) - 1.0)
-    };
-    std::iter::repeat_with(next).take(len).collect()
+fn file(folder: &Path, layer: &Layer, tensor: &str) -> PathBuf {
+    folder.join(format!("{}.{tensor}.f32", layer.name))
 }
 
-/// Geometric means of each class.
-fn print_means(rows: &[Row]) {
-    let mut classes: Vec<_> = rows.iter().map(|row| row.class).collect();
-    classes.dedup();
-    classes.sort_unstable();
-    classes.dedup();
-    for class in classes {
-        let shares: Vec<_> = rows.iter().filter(|r| r.class == class).map(Row::share).collect();
-        let mean = (shares.iter().map(|s| s.ln()).sum::<f64>() / shares.len() as f64).exp();
-        let average = shares.iter().sum::<f64>() / shares.len() as f64;
-        println!(
-            "{class:9} {:2} layers: {:5.1} % of the FMA peak on average, geometric mean {:5.1} %",
-            shares.len(),
-            100.0 * average,
-            100.0 * mean
-        );
-    }
+fn read<T: Element>(path: &Path) -> Result<Vec<T>> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let (numbers, rest) = bytes.as_chunks();
+    ensure!(rest.is_empty(), "{} has {} bytes, which is no multiple of 4", path.display(), bytes.len());
+    Ok(numbers.iter().map(|&bytes| T::from_f64(f32::from_le_bytes(bytes).into())).collect())
+}
+
+fn write<T: Element>(path: &Path, values: &[T]) -> Result<()> {
+    let bytes: Vec<u8> = values.iter().flat_map(|v| (v.to_f64() as f32).to_le_bytes()).collect();
+    fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }

@@ -34,7 +34,7 @@ impl Way {
             [Orientation::ChannelsInLanes, Orientation::PositionsInLanes].map(|orientation| Self {
                 isa,
                 algorithm: Algorithm::Gemm,
-                tuning: Tuning::default().lowering(lowering).orientation(orientation),
+                tuning: Tuning::default().lowering(lowering).orientation(orientation).parts(3),
             })
         })
     }

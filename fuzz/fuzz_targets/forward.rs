@@ -65,6 +65,7 @@ struct WayInput {
     algorithm: u8,
     k_block: Option<u8>,
     tap_block: Option<u8>,
+    parts: Option<u8>,
     lowering: u8,
     orientation: u8,
 }
@@ -282,6 +283,7 @@ impl WayInput {
         let mut tuning = Tuning::default();
         tuning.k_block = self.k_block.map(usize::from);
         tuning.tap_block = self.tap_block.map(|taps| usize::from(taps % 32));
+        tuning.parts = self.parts.map(usize::from);
         tuning.lowering = match self.lowering % 8 {
             0 => Some(Lowering::InPlace),
             1 => Some(Lowering::Packed),

@@ -10,6 +10,7 @@ use crate::gemm::tiles::Output;
 use crate::kernel::KernelSet;
 use crate::pack::buffer::Scratch;
 use crate::pack::weights::PackedWeights;
+use crate::parallel::Parallelism;
 use crate::plan::Plan;
 
 /// A layer's weights, in whatever form its algorithm reads them.
@@ -27,6 +28,7 @@ pub(crate) struct Call<'a, T: 'static> {
     pub(crate) x: &'a [T],
     pub(crate) residual: Option<&'a [T]>,
     pub(crate) epilogue: &'a Epilogue<T>,
+    pub(crate) parallelism: Parallelism,
 }
 
 /// Writes every element of `y`.
@@ -37,9 +39,10 @@ pub(crate) fn run<T: Element>(call: &Call<'_, T>, scratch: &mut Scratch, y: Outp
     match call.weights {
         Weights::Raw(weight) => materialised::run(call, weight, scratch, y),
         Weights::Packed(weights) => {
-            scratch.reserve_bytes(call.plan.scratch_bytes())?;
-            let &Call { plan, set, x, residual, epilogue, .. } = call;
-            Job { plan, set, weights, x, residual, epilogue, y: &y }.run(scratch);
+            let &Call { plan, set, x, residual, epilogue, parallelism, .. } = call;
+            let parts = plan.parts(parallelism.threads());
+            scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes()))?;
+            Job { plan, set, weights, x, residual, epilogue, y: &y }.run(parallelism, parts, scratch);
             Ok(())
         }
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::gemm::blocking::{Blocking, KBlock};
+use crate::gemm::partition::Task;
 use crate::gemm::tiles::Output;
 use crate::kernel::{
     ChannelTile, Destination, Finish, KernelSet, MAX_POSITIONS, RowsTile, Run, RunsTile, Tap,
@@ -14,6 +15,7 @@ use crate::pack::runs;
 use crate::pack::segments::Segments;
 use crate::pack::taps::{self, TapWindow};
 use crate::pack::weights::PackedWeights;
+use crate::parallel::Parallelism;
 use crate::plan::{Lowering, Orientation, Plan, Tile, row_tiles};
 
 /// One convolution: everything is checked and planned.
@@ -27,16 +29,6 @@ pub(crate) struct Job<'a, T: 'static> {
     pub(crate) y: &'a Output<'a, T>,
 }
 
-/// A part of the output that one thread computes: some channels and positions of one group of one image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Task {
-    pub(crate) image: usize,
-    pub(crate) group: usize,
-    /// A multiple of the vector's lanes at both ends, or the end of the channels.
-    pub(crate) channels: Range<usize>,
-    pub(crate) positions: Range<usize>,
-}
-
 /// Where a tile is in the output: the first and the number of its channels and positions.
 #[derive(Clone, Copy)]
 struct Place {
@@ -47,25 +39,16 @@ struct Place {
 }
 
 impl<T: Element> Job<'_, T> {
-    /// Computes the whole output in the calling thread.
-    pub(crate) fn run(&self, scratch: &mut Scratch) {
-        let Some(tile) = self.plan.tile else { return };
-        let mut tables = Tables::new(scratch.carve(), self, tile);
-        for task in self.tasks() {
-            self.run_task(&task, tile, &mut tables);
-        }
-    }
-
-    /// The output, cut into disjoint tasks.
-    fn tasks(&self) -> impl Iterator<Item = Task> {
-        let shape = self.plan.shape;
-        let (channels, positions) = (0..shape.out_channels, 0..shape.out_plane());
-        (0..shape.batch * shape.groups).map(move |i| Task {
-            image: i / shape.groups,
-            group: i % shape.groups,
-            channels: channels.clone(),
-            positions: positions.clone(),
-        })
+    /// Computes the whole output in `parts` parts, each with a share of `scratch`.
+    pub(crate) fn run(&self, parallelism: Parallelism, parts: usize, scratch: &mut Scratch) {
+        let Some(tiling) = self.plan.tiling else { return };
+        let (tile, grid) = (tiling.tile, tiling.grid(parts));
+        parallelism.for_each_part(0..parts, scratch.carve(), &|part, scratch| {
+            let mut tables = Tables::new(scratch, self, tile);
+            for task in grid.part(part, parts) {
+                self.run_task(&task, tile, &mut tables);
+            }
+        });
     }
 
     fn run_task(&self, task: &Task, tile: Tile, tables: &mut Tables<'_, T>) {

@@ -2,4 +2,5 @@
 
 pub(crate) mod blocking;
 pub(crate) mod driver;
+pub(crate) mod partition;
 pub(crate) mod tiles;

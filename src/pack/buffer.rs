@@ -52,7 +52,7 @@ fn grow(lines: &mut Vec<Line>, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Scratch of one task. It keeps its memory and whatever was written there.
+/// Scratch of a call, shared by its parts. It keeps its memory and whatever was written there.
 #[derive(Default)]
 pub(crate) struct Scratch {
     lines: Vec<Line>,
@@ -87,6 +87,14 @@ impl<'a> Carver<'a> {
         let (taken, rest) = std::mem::take(&mut self.rest).split_at_mut(lines_for::<T>(len));
         self.rest = rest;
         view(taken, len)
+    }
+
+    /// Two carvers of what is left, in the given ratio.
+    pub(crate) fn split(self, [first, second]: [usize; 2]) -> [Self; 2] {
+        // As products of whole shares, so that each gets at least as many lines as were reserved for it.
+        let share = self.rest.len() / (first + second);
+        let (first, second) = self.rest.split_at_mut(share * first);
+        [Self { rest: first }, Self { rest: second }]
     }
 }
 

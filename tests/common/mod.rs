@@ -216,7 +216,7 @@ impl Way {
     }
 }
 
-/// Every instruction set with every kernel, small blocks among them, and the baseline.
+/// Every instruction set with every kernel, small blocks and several parts among them, and the baseline.
 pub fn ways<T: Element>() -> Vec<Way> {
     let mut ways = vec![Way { algorithm: Algorithm::Im2col, ..Way::auto(Isa::Portable) }];
     for isa in Isa::available() {
@@ -224,9 +224,9 @@ pub fn ways<T: Element>() -> Vec<Way> {
         for (i, kernel) in kernel_names::<T>(isa).unwrap().into_iter().enumerate() {
             let tuning = Tuning::default().kernel(kernel);
             let tuning = match i % 3 {
-                0 => tuning,
+                0 => tuning.parts(5),
                 1 => tuning.k_block(7),
-                _ => tuning.k_block(5).tap_block(2),
+                _ => tuning.k_block(5).tap_block(2).parts(3),
             };
             ways.push(Way { tuning, ..Way::auto(isa) });
         }

@@ -4,22 +4,23 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use convgemm::Isa;
+use rayon::ThreadPool;
 
 /// Enough to hide the latency of two pipes.
 const CHAINS: usize = 12;
 
-/// Single-precision GFLOP/s of one core with `isa`.
-pub(crate) fn single_precision(isa: Isa) -> f64 {
+/// Single-precision GFLOP/s with `isa` of all threads of `pool` together.
+pub(crate) fn single_precision(isa: Isa, pool: &ThreadPool) -> f64 {
     const STEPS: usize = 1_000_000;
     let lanes = if isa == Isa::Avx512 { 16 } else { 8 };
     let seconds = (0..20)
         .map(|_| {
             let started = Instant::now();
-            run(isa, black_box(STEPS));
+            pool.broadcast(|_| run(isa, black_box(STEPS)));
             started.elapsed().as_secs_f64()
         })
         .fold(f64::INFINITY, f64::min);
-    2.0 * (lanes * CHAINS * STEPS) as f64 / seconds / 1e9
+    2.0 * (pool.current_num_threads() * lanes * CHAINS * STEPS) as f64 / seconds / 1e9
 }
 
 fn run(isa: Isa, steps: usize) {

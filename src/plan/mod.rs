@@ -1,106 +1,23 @@
 //! Deciding what will run: a pure function of the geometry, the instruction set and what the caller forces.
 
+mod cost;
+mod tuning;
+
 use std::fmt;
 
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::gemm::blocking::{Blocking, Limits};
+use crate::gemm::partition::{Grid, Pieces};
 use crate::geometry::Shape;
 use crate::isa::{Available, Isa};
-use crate::kernel::{self, ChannelFamily, KernelSet, PositionFamily, Run, Tap};
+use crate::kernel::{self, KernelSet, Run, Tap};
 use crate::pack::buffer::lines_for;
 use crate::pack::runs::max_runs;
 use crate::pack::taps::TapWindow;
-
-/// How a convolution is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Algorithm {
-    /// Whatever is estimated to be fastest among those that give the exact order of summation.
-    #[default]
-    Auto,
-    /// This crate's blocked GEMM over the virtual im2col matrix.
-    Gemm,
-    /// The im2col matrix in memory and `matrixmultiply`: the baseline. Its sums are not in this crate's order, and
-    /// its workspace grows with the image.
-    Im2col,
-}
-
-/// How the im2col matrix is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Lowering {
-    /// Where its values lie in the image.
-    InPlace,
-    /// From panels that are packed while they are first used.
-    Packed,
-    /// As a whole, written to memory first.
-    Materialised,
-}
-
-/// What a vector register holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Orientation {
-    /// One position of several output channels.
-    ChannelsInLanes,
-    /// Several positions of one output channel.
-    PositionsInLanes,
-}
-
-/// Forces choices that are otherwise made for speed: for tests, benchmarks and experiments. None changes a byte of
-/// a result of the exact family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub struct Tuning {
-    /// How the im2col matrix is read.
-    pub lowering: Option<Lowering>,
-    /// What a vector register holds.
-    pub orientation: Option<Orientation>,
-    /// The largest register tile, by its name; see [`kernel_names`].
-    pub kernel: Option<&'static str>,
-    /// Terms in a block of the sum, about.
-    pub k_block: Option<usize>,
-    /// Taps in a block of the sum, at most.
-    pub tap_block: Option<usize>,
-}
-
-impl Tuning {
-    /// Sets how the im2col matrix is read.
-    #[must_use]
-    pub const fn lowering(mut self, lowering: Lowering) -> Self {
-        self.lowering = Some(lowering);
-        self
-    }
-
-    /// Sets what a vector register holds.
-    #[must_use]
-    pub const fn orientation(mut self, orientation: Orientation) -> Self {
-        self.orientation = Some(orientation);
-        self
-    }
-
-    /// Sets the largest register tile, by its name.
-    #[must_use]
-    pub const fn kernel(mut self, name: &'static str) -> Self {
-        self.kernel = Some(name);
-        self
-    }
-
-    /// Sets about how many terms a block of the sum has; 0 counts as 1.
-    #[must_use]
-    pub const fn k_block(mut self, terms: usize) -> Self {
-        self.k_block = Some(terms);
-        self
-    }
-
-    /// Sets how many taps a block of the sum has at most; 0 counts as 1.
-    #[must_use]
-    pub const fn tap_block(mut self, taps: usize) -> Self {
-        self.tap_block = Some(taps);
-        self
-    }
-}
+use cost::cost;
+use tuning::not_applicable;
+pub use tuning::{Algorithm, Lowering, Orientation, Tuning};
 
 /// The names of the register tiles for `T` on `isa`, as [`Tuning::kernel`] takes them.
 ///
@@ -111,6 +28,14 @@ pub fn kernel_names<T: Element>(isa: Isa) -> Result<Vec<&'static str>> {
     Ok(candidates(set).map(|tile| tile.name(set)).collect())
 }
 
+/// The least work of a part, in multiply-adds. Measured: with two threads that are awake, sharing takes 0.3 µs, and a call
+/// of 9 800 multiply-adds loses 6 %, one of 23 000 gains 36 %; waking a thread takes several times as long.
+const PART_COST: f64 = 10_000.0;
+
+/// A thread's work, in units of [`PART_COST`], from which on it is cut in two. Measured: two parts a thread take no
+/// longer than one in the best case, and 5 to 15 % less in the median of a machine that does other things as well.
+const LARGE_PARTS: usize = 16;
+
 /// What a convolution of given extents will run. `Display` explains it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -119,13 +44,15 @@ pub struct Plan {
     dtype: &'static str,
     algorithm: Algorithm,
     lowering: Lowering,
-    pub(crate) tile: Option<Tile>,
+    /// None where the output is computed as one.
+    pub(crate) tiling: Option<Tiling>,
     kernel: &'static str,
     /// Channels and positions of the largest tile.
     extents: [usize; 2],
     pub(crate) blocking: Blocking,
+    parts: Option<usize>,
     scratch_bytes: usize,
-    /// Estimated fused multiply-add instructions, everything else counted in those.
+    /// Estimated fused multiply-add instructions of one group of one image, everything else counted in those.
     cost: f64,
 }
 
@@ -137,6 +64,38 @@ pub(crate) struct Tile {
     pub(crate) family: usize,
     /// The largest member's index in the family.
     pub(crate) largest: usize,
+}
+
+/// The largest register tile, and the output cut into such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tiling {
+    pub(crate) tile: Tile,
+    grid: Grid,
+    /// Cut into smaller tiles of the family.
+    fine: Grid,
+}
+
+/// Fewest tiles in a part: parts differ by at most one.
+const PART_TILES: usize = 8;
+
+impl Tiling {
+    /// A vector of channels takes its time however few they are, and so does a panel of positions.
+    fn new<T: Element>(shape: &Shape, set: &KernelSet<T>, tile: Tile) -> Self {
+        let [channels, positions] = tile.extents(set);
+        let in_lanes = tile.orientation == Orientation::ChannelsInLanes;
+        let (lanes, panel) = if in_lanes { (set.lanes, 1) } else { (1, positions) };
+        let grid = |piece| {
+            let channels = Pieces { len: shape.out_channels, piece, step: lanes };
+            let positions = Pieces { len: shape.out_plane(), piece: positions, step: panel };
+            Grid::new(shape.batch, shape.groups, channels, positions, in_lanes)
+        };
+        Self { tile, grid: grid(channels), fine: grid(if in_lanes { lanes } else { channels }) }
+    }
+
+    /// The grid to cut into `parts`.
+    pub(crate) fn grid(&self, parts: usize) -> &Grid {
+        if self.grid.tiles() / parts < PART_TILES { &self.fine } else { &self.grid }
+    }
 }
 
 impl Tile {
@@ -203,10 +162,11 @@ impl Plan {
             dtype: T::NAME,
             algorithm: Algorithm::Gemm,
             lowering,
-            tile: Some(tile),
+            tiling: Some(Tiling::new(&shape, set, tile)),
             kernel: tile.name(set),
             extents: tile.extents(set),
             blocking,
+            parts: tuning.parts,
             scratch_bytes: 0,
             cost,
         };
@@ -235,10 +195,11 @@ impl Plan {
             dtype: T::NAME,
             algorithm: Algorithm::Im2col,
             lowering: Lowering::Materialised,
-            tile: None,
+            tiling: None,
             kernel: "matrixmultiply",
             extents: [shape.out_channels, shape.out_plane()],
             blocking: Blocking { channels: shape.in_channels, taps: shape.taps() },
+            parts: None,
             scratch_bytes: columns * size_of::<T>(),
             cost: f64::NAN,
         })
@@ -246,7 +207,7 @@ impl Plan {
 
     /// Cache lines of scratch for one task; what [`crate::gemm::driver`] takes, in its order.
     fn scratch_lines<T: Element>(&self, set: &KernelSet<T>) -> usize {
-        let Some(tile) = self.tile else { return 0 };
+        let Some(Tiling { tile, .. }) = self.tiling else { return 0 };
         let Blocking { channels, taps } = self.blocking;
         let windows = lines_for::<TapWindow>(taps);
         match tile.orientation {
@@ -277,7 +238,7 @@ impl Plan {
     /// What a vector register holds; none where the algorithm has no register tile of this crate's.
     #[must_use]
     pub fn orientation(&self) -> Option<Orientation> {
-        self.tile.map(|tile| tile.orientation)
+        self.tiling.map(|tiling| tiling.tile.orientation)
     }
 
     /// The instruction set.
@@ -292,7 +253,22 @@ impl Plan {
         self.kernel
     }
 
-    /// Scratch for one task, in bytes.
+    /// Into how many parts the work is cut for `threads` threads. 1 where a part would be too small to pay for handing
+    /// it to another thread; two for each thread where they are large, so that a thread that is done early can help.
+    #[must_use]
+    pub fn parts(&self, threads: usize) -> usize {
+        let work = self.cost * (self.shape.batch * self.shape.groups) as f64;
+        // An `as` cast saturates.
+        let worthwhile = (work / PART_COST) as usize;
+        let parts = match self.parts {
+            Some(parts) => parts,
+            None if threads > 1 && worthwhile / threads >= LARGE_PARTS => 2 * threads,
+            None => threads.min(worthwhile),
+        };
+        self.tiling.map_or(1, |tiling| parts.clamp(1, tiling.fine.tiles().max(1)))
+    }
+
+    /// Scratch for each part, in bytes.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
         self.scratch_bytes
@@ -338,7 +314,7 @@ impl fmt::Display for Plan {
             self.blocking.taps,
             s.taps()
         )?;
-        if self.tile.is_some() {
+        if self.tiling.is_some() {
             writeln!(f, "why        least estimated cost: {:.3e} vector multiply-adds", self.cost)?;
         } else {
             writeln!(f, "why        asked for")?;
@@ -346,16 +322,6 @@ impl fmt::Display for Plan {
         writeln!(f, "scratch    {} bytes", self.scratch_bytes)?;
         write!(f, "work       {} FLOPs", self.flops())
     }
-}
-
-fn not_applicable(tuning: Tuning) -> Error {
-    let needs = match tuning.lowering {
-        Some(Lowering::Materialised) => "Algorithm::Im2col",
-        Some(Lowering::InPlace) => "channels in the lanes, or a 1×1 kernel with stride 1 and no padding",
-        Some(Lowering::Packed) => "positions in the lanes",
-        None => "the name of a kernel of this instruction set, element type and orientation",
-    };
-    Error::NotApplicable { what: format!("{tuning:?}"), needs }
 }
 
 /// How `tile` would read the im2col matrix; none where that is not what is `forced`.
@@ -386,87 +352,6 @@ fn limits<T: Element>(shape: &Shape, set: &KernelSet<T>, tile: Tile, tuning: Tun
     Limits { bytes_per_k, bytes_per_tap, panel, k: tuning.k_block, taps: tuning.tap_block }
 }
 
-/// The estimated cost of one group of one image, in vector multiply-adds.
-fn cost<T: Element>(shape: &Shape, set: &KernelSet<T>, tile: Tile, lowering: Lowering) -> f64 {
-    match tile.orientation {
-        Orientation::ChannelsInLanes => {
-            channel_cost(shape, set.lanes, &set.channel[tile.family], tile.largest)
-        }
-        Orientation::PositionsInLanes => {
-            position_cost(shape, set.lanes, &set.position[tile.family], tile.largest, lowering)
-        }
-    }
-}
-
-/// A call, its tables and the first loads of a tile, in multiply-adds.
-const TILE_OVERHEAD: f64 = 30.0;
-
-/// Transposing and storing one row of a channels-in-lanes tile. Measured: a 14×32 tile of k = 64 takes 476 more than its
-/// 1792 multiply-adds.
-const TRANSPOSED_STORE: f64 = 14.0;
-
-/// Storing one vector of a positions-in-lanes tile. Measured: an 8×48 tile of k = 64 takes 200 more than its 1536.
-const VECTOR_STORE: f64 = 7.0;
-
-/// One k of a tile of `sums` registers fed by `loads` loads. A load costs about as much as a multiply-add with
-/// 256-bit vectors and half with 512; fewer than 8 sums wait for each other.
-fn k_cost(sums: usize, loads: usize) -> f64 {
-    sums.max(loads).max(8) as f64 + 0.5
-}
-
-/// Multiply-adds on padding are skipped; each vector of channels is transposed as it is stored.
-fn channel_cost<T>(shape: &Shape, lanes: usize, family: &ChannelFamily<T>, largest: usize) -> f64 {
-    let (p, n) = (family.positions, shape.out_plane());
-    let tiles = n.div_ceil(p) as f64;
-    let vectors = shape.out_channels.div_ceil(lanes);
-    let k = shape.k() as f64 * inside(shape);
-    let of = |v: usize| {
-        let whole = k_cost(p * v, p + v) * (n as f64 / p as f64);
-        k * whole + tiles * (TILE_OVERHEAD + TRANSPOSED_STORE * (v * lanes) as f64)
-    };
-    let most = largest + 1;
-    let rest = vectors % most;
-    (vectors / most) as f64 * of(most) + if rest > 0 { of(rest) } else { 0.0 }
-}
-
-/// Nothing is skipped; packing costs a few instructions a vector, or one a lane where it is strided.
-fn position_cost<T>(
-    shape: &Shape,
-    lanes: usize,
-    family: &PositionFamily<T>,
-    largest: usize,
-    lowering: Lowering,
-) -> f64 {
-    let v = family.vectors;
-    let tiles = shape.out_plane().div_ceil(v * lanes) as f64;
-    let k = shape.k() as f64;
-    let mut cost = 0.0;
-    for (_, rows) in row_tiles(shape.out_channels, largest) {
-        let computed = 1 << rows;
-        cost += k * k_cost(computed * v, computed + v);
-        cost += TILE_OVERHEAD + VECTOR_STORE * (computed * v) as f64;
-    }
-    if lowering == Lowering::Packed {
-        let runs = (lanes / shape.axes[2].output.max(1) + 1) as f64;
-        let per_vector = if shape.axes[2].stride == 1 { 2.0 + 4.0 * runs } else { 2.0 * lanes as f64 };
-        cost += v as f64 * (k * per_vector + shape.taps() as f64 * 10.0 * runs);
-    }
-    tiles * cost
-}
-
-/// The share of terms that do not read padding.
-fn inside(shape: &Shape) -> f64 {
-    shape
-        .axes
-        .iter()
-        .map(|a| {
-            // In floating point: an empty batch may be one of images as large as can be.
-            let inside: f64 = (0..a.kernel).map(|k| a.windows(k).len() as f64).sum();
-            inside / (a.kernel as f64 * a.output as f64)
-        })
-        .product()
-}
-
 /// Cuts `channels` into tiles of 2ⁱ rows, i ≤ `largest`: (first channel, i). The last may reach behind the end, where
 /// that costs less than one more tile.
 pub(crate) fn row_tiles(channels: usize, largest: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -480,4 +365,110 @@ pub(crate) fn row_tiles(channels: usize, largest: usize) -> impl Iterator<Item =
         next += 1 << log2;
         Some((first, log2))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Params;
+
+    fn listed() -> Vec<serde_json::Value> {
+        serde_json::from_str(include_str!("../../benches/layers.json")).unwrap()
+    }
+
+    fn plan<T: Element>(layer: &serde_json::Value, isa: Isa) -> Plan {
+        let number = |value: &serde_json::Value| value.as_u64().unwrap() as usize;
+        let get = |name: &str| number(&layer[name]);
+        let pair = |name: &str| [0, 1].map(|i| number(&layer[name][i]));
+        let params = Params::new(get("c_in"), get("c_out"), pair("kernel"))
+            .stride(pair("stride"))
+            .padding(pair("padding"))
+            .dilation(pair("dilation"))
+            .groups(get("groups"));
+        let shape = params.geometry(get("n"), [get("h"), get("w")]).unwrap().shape;
+        let set = kernel::set::<T>(Available::new(isa).unwrap());
+        Plan::new(shape, set, Algorithm::Auto, Tuning::default()).unwrap()
+    }
+
+    fn tiles(plan: &Plan) -> usize {
+        plan.tiling.unwrap().fine.tiles()
+    }
+
+    /// The largest share of `threads` threads over the average. A tile counts whole, however much of it is used.
+    fn imbalance(plan: &Plan, lanes: usize, threads: usize) -> f64 {
+        let parts = plan.parts(threads);
+        let whole = |n: usize, piece: usize| n.next_multiple_of(piece);
+        let cost = |part| -> usize {
+            let of = |task: crate::gemm::partition::Task| match plan.orientation().unwrap() {
+                Orientation::ChannelsInLanes => {
+                    whole(task.channels.len(), lanes) * whole(task.positions.len(), plan.extents[1])
+                }
+                Orientation::PositionsInLanes => {
+                    task.channels.len() * whole(task.positions.len(), plan.extents[1])
+                }
+            };
+            plan.tiling.unwrap().grid(parts).part(part, parts).map(of).sum()
+        };
+        // As `join` deals them out where nobody is early: thread i of n has parts i·parts/n and so on.
+        let share = |thread| (thread * parts / threads..(thread + 1) * parts / threads).map(cost).sum();
+        let shares: Vec<usize> = (0..threads).map(share).collect();
+        let average = shares.iter().sum::<usize>() as f64 / threads as f64;
+        *shares.iter().max().unwrap() as f64 / average
+    }
+
+    fn check_balance<T: Element>() {
+        for isa in Isa::available() {
+            let lanes = kernel::set::<T>(Available::new(isa).unwrap()).lanes;
+            for layer in listed() {
+                let plan = plan::<T>(&layer, isa);
+                if plan.flops() < 20_000_000 {
+                    continue;
+                }
+                for threads in 1..=64 {
+                    let imbalance = imbalance(&plan, lanes, threads);
+                    let most = if threads <= 16 { 1.15 } else { 1.5 };
+                    assert!(
+                        imbalance <= most,
+                        "{} {isa} {}, {} tiles, {threads} threads: {imbalance}\n{plan}",
+                        layer["name"],
+                        T::NAME,
+                        tiles(&plan)
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_have_equal_shares_of_large_layers_f32() {
+        check_balance::<f32>();
+    }
+
+    #[test]
+    fn threads_have_equal_shares_of_large_layers_f64() {
+        check_balance::<f64>();
+    }
+
+    #[test]
+    fn small_work_stays_in_one_part_and_parts_can_be_forced() {
+        let layer = listed().into_iter().find(|layer| layer["name"] == "tiny.edge.6x8").unwrap();
+        let plan = plan::<f32>(&layer, Isa::Portable);
+        assert!((0..=64).all(|threads| plan.parts(threads) == 1));
+        let forced = Plan { parts: Some(3), ..plan.clone() };
+        assert_eq!(forced.parts(1), 3.min(tiles(&plan)));
+        assert_eq!(Plan { parts: Some(0), ..plan.clone() }.parts(64), 1);
+        assert_eq!(Plan { parts: Some(usize::MAX), ..plan.clone() }.parts(1), tiles(&plan));
+    }
+
+    #[test]
+    fn one_thread_has_one_part_and_many_have_enough_for_all() {
+        for layer in listed() {
+            let plan = plan::<f32>(&layer, Isa::Portable);
+            assert_eq!(plan.parts(1), 1, "{plan}");
+            assert_eq!(plan.parts(0), 1, "{plan}");
+            if plan.flops() > 20_000_000 {
+                assert!(plan.parts(2) >= 2 && plan.parts(16) >= 16, "{plan}");
+            }
+        }
+    }
 }

@@ -1,0 +1,29 @@
+//! Random data, and checking what was computed from it.
+
+use anyhow::{Result, ensure};
+use convgemm::Element;
+use convgemm::reference::Oracle;
+
+/// Evenly from −1 to 1; a linear congruential generator, the same on every machine.
+pub(crate) fn random<T: Element>(len: usize, seed: u64) -> Vec<T> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        T::from_f64((state >> 40) as f64 / f64::from(1 << 23) - 1.0)
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+/// Most multiply-adds of which every result is checked.
+const CHECKED_WHOLE: u128 = 50_000_000;
+
+/// The oracle's value, within its bound, at every element, or at 1 000 of a large problem.
+pub(crate) fn check<T: Element, const D: usize>(oracle: &Oracle<'_, T, D>, y: &[T]) -> Result<()> {
+    let whole = oracle.geometry().macs() <= CHECKED_WHOLE;
+    let step = if whole { 1 } else { (y.len() / 1000).max(1) };
+    for index in (0..y.len()).step_by(step).chain(y.len().checked_sub(1)) {
+        let error = (y[index].to_f64() - oracle.at_f64(index)).abs();
+        ensure!(error <= oracle.bound_at(index), "element {index} is {}, not {}", y[index], oracle.at(index));
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! What a caller can force.
+
+use crate::error::Error;
+
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// Whatever is estimated to be fastest among those that give the exact order of summation.
+    #[default]
+    Auto,
+    /// This crate's blocked GEMM over the virtual im2col matrix.
+    Gemm,
+    /// The im2col matrix in memory and `matrixmultiply`: the baseline. Its sums are not in this crate's order, and
+    /// its workspace grows with the image.
+    Im2col,
+}
+
+/// How the im2col matrix is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Lowering {
+    /// Where its values lie in the image.
+    InPlace,
+    /// From panels that are packed while they are first used.
+    Packed,
+    /// As a whole, written to memory first.
+    Materialised,
+}
+
+/// What a vector register holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Orientation {
+    /// One position of several output channels.
+    ChannelsInLanes,
+    /// Several positions of one output channel.
+    PositionsInLanes,
+}
+
+/// Forces choices that are otherwise made for speed: for tests, benchmarks and experiments. None changes a byte of
+/// a result of the exact family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub struct Tuning {
+    /// How the im2col matrix is read.
+    pub lowering: Option<Lowering>,
+    /// What a vector register holds.
+    pub orientation: Option<Orientation>,
+    /// The largest register tile, by its name; see [`kernel_names`].
+    pub kernel: Option<&'static str>,
+    /// Terms in a block of the sum, about.
+    pub k_block: Option<usize>,
+    /// Taps in a block of the sum, at most.
+    pub tap_block: Option<usize>,
+    /// Parts that the work is cut into, at most.
+    pub parts: Option<usize>,
+}
+
+impl Tuning {
+    /// Sets how the im2col matrix is read.
+    #[must_use]
+    pub const fn lowering(mut self, lowering: Lowering) -> Self {
+        self.lowering = Some(lowering);
+        self
+    }
+
+    /// Sets what a vector register holds.
+    #[must_use]
+    pub const fn orientation(mut self, orientation: Orientation) -> Self {
+        self.orientation = Some(orientation);
+        self
+    }
+
+    /// Sets the largest register tile, by its name.
+    #[must_use]
+    pub const fn kernel(mut self, name: &'static str) -> Self {
+        self.kernel = Some(name);
+        self
+    }
+
+    /// Sets about how many terms a block of the sum has; 0 counts as 1.
+    #[must_use]
+    pub const fn k_block(mut self, terms: usize) -> Self {
+        self.k_block = Some(terms);
+        self
+    }
+
+    /// Sets how many taps a block of the sum has at most; 0 counts as 1.
+    #[must_use]
+    pub const fn tap_block(mut self, taps: usize) -> Self {
+        self.tap_block = Some(taps);
+        self
+    }
+
+    /// Sets into how many parts the work is cut, at most, however many threads there are; 0 counts as 1.
+    #[must_use]
+    pub const fn parts(mut self, parts: usize) -> Self {
+        self.parts = Some(parts);
+        self
+    }
+}
+
+/// The error where nothing is what is forced.
+pub(super) fn not_applicable(tuning: Tuning) -> Error {
+    let needs = match tuning.lowering {
+        Some(Lowering::Materialised) => "Algorithm::Im2col",
+        Some(Lowering::InPlace) => "channels in the lanes, or a 1×1 kernel with stride 1 and no padding",
+        Some(Lowering::Packed) => "positions in the lanes",
+        None => "the name of a kernel of this instruction set, element type and orientation",
+    };
+    Error::NotApplicable { what: format!("{tuning:?}"), needs }
+}

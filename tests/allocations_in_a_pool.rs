@@ -1,0 +1,68 @@
+//! What calls inside a thread pool allocate, in whichever thread: nothing in the steady state. In a file of its own, for
+//! it counts all threads of the process.
+#![cfg(feature = "rayon")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use convgemm::{Activation, Conv2d, ForwardOptions, Tuning, Workspace};
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, counted.
+struct Counting;
+
+// SAFETY: everything is passed on to the system's allocator, which keeps the contract; counting neither allocates
+// nor panics.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's obligations are the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn the_steady_state_in_a_pool_allocates_nothing() {
+    let weight = vec![0.1; 48 * 32 * 9];
+    let (x, residual) = (vec![1.0; 32 * 24 * 24], vec![0.5; 48 * 24 * 24]);
+    let mut y = residual.clone();
+    for threads in [1, 2, 3, 8] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        for parts in [None, Some(2), Some(50)] {
+            let mut tuning = Tuning::default();
+            tuning.parts = parts;
+            let conv = Conv2d::builder(32, 48, [3, 3])
+                .padding([1, 1])
+                .activation(Activation::Silu)
+                .tuning(tuning)
+                .build(&weight)
+                .unwrap();
+            let cut = conv.plan(1, [24, 24]).unwrap().parts(threads);
+            assert!(parts.map_or(cut >= threads, |parts| cut == parts), "{cut} parts");
+            let options = ForwardOptions::new().residual(&residual);
+            let mut workspace = Workspace::new();
+            let (x, y) = (&x, &mut y);
+            let calls = pool.install(move || {
+                let mut call = || conv.forward_with(x, 1, [24, 24], &options, y, &mut workspace).unwrap();
+                // Threads allocate what they need to sleep and wake when they first do.
+                (0..20).for_each(|_| call());
+                let before = CALLS.load(Ordering::Relaxed);
+                (0..200).for_each(|_| call());
+                CALLS.load(Ordering::Relaxed) - before
+            });
+            assert_eq!(calls, 0, "{threads} threads, {parts:?}");
+        }
+    }
+    let before = CALLS.load(Ordering::Relaxed);
+    drop(std::hint::black_box(vec![0_u8; 1000]));
+    assert_eq!(CALLS.load(Ordering::Relaxed), before + 1, "allocations are counted");
+}
