@@ -21,10 +21,16 @@
 //! # What it guarantees
 //!
 //! Every output element is one chain of fused multiply-adds from +0.0 over (channel, taps) in ascending order; then the
-//! bias is added, then the residual, then the activation applied. So the bytes of a result do not depend on the batch, on tiles and blocks, on which
-//! algorithm of the exact family ran, nor on which instruction set with fused multiply-add (AVX2, AVX-512, NEON). They
-//! are those of [`reference::Oracle`]. This holds for finite weights and the default floating-point environment;
+//! bias is added, then the residual, then the activation applied. So the bytes of a result do not depend on the batch,
+//! on the number of threads, on tiles and blocks, on which algorithm of the exact family ran, nor on which instruction
+//! set with fused multiply-add (AVX2, AVX-512, NEON). They are those of [`reference::Oracle`]. This holds for finite weights and the default floating-point environment;
 //! [`Isa::Portable`] on x86-64 rounds twice, and [`Algorithm::Im2col`] sums in another order.
+//!
+//! # Threads
+//!
+//! With the feature `rayon`, which is on unless default features are off, a call computes in the pool that it is made in
+//! (`pool.install(|| …)`), else in the global one; work too small to share stays in the calling thread.
+//! [`Parallelism::Serial`] keeps any call there.
 //!
 //! Wrong input gets a typed [`enum@Error`] before anything is written.
 
@@ -47,6 +53,8 @@ mod parallel;
 mod plan;
 pub mod reference;
 mod simd;
+#[doc = include_str!("../docs/textbook.md")]
+pub mod textbook {}
 
 pub use chain::{ReceptiveField, output_extents, receptive_field};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, ConvBuilder, ForwardOptions, Workspace};
