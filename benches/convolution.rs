@@ -15,7 +15,7 @@ use common::layer::{self, Layer};
 use convgemm::reference::Oracle;
 use convgemm::{Algorithm, Conv, Element, ForwardOptions, Parallelism, Workspace};
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 
 const CLASSES: [&str; 8] = ["dense", "pointwise", "first", "depthwise", "grouped", "thin", "tiny", "3-D"];
 /// The classes whose layers the group f64 repeats.
@@ -48,7 +48,7 @@ fn bench(criterion: &mut Criterion) {
 }
 
 fn bench_layer<T: Element>(group: &mut Group<'_>, layer: &Layer) {
-    group.throughput(Throughput::Elements(2 * layer.macs() as u64));
+    group.throughput(Throughput::Elements(2 * layer.macs() as u64)).sampling_mode(SamplingMode::Flat);
     for (name, algorithm) in [("convgemm", Algorithm::Auto), ("im2col", Algorithm::Im2col)] {
         let id = BenchmarkId::new(name, &layer.name);
         match layer.rank() {

@@ -282,13 +282,15 @@ impl<T: Element, const D: usize> ConvBuilder<T, D> {
         self
     }
 
-    /// Sets the padding before the first element of each axis and leaves the one behind; negative crops.
+    /// Sets the padding before the first element of each axis and leaves the one behind (none, where that was set by
+    /// [`Padding`]'s names); negative crops.
     pub fn pad_begin(mut self, begin: [isize; D]) -> Self {
         self.params = self.params.pad_begin(begin);
         self
     }
 
-    /// Sets the padding behind the last element of each axis and leaves the one before; negative crops.
+    /// Sets the padding behind the last element of each axis and leaves the one before (none, where that was set by
+    /// [`Padding`]'s names); negative crops.
     pub fn pad_end(mut self, end: [isize; D]) -> Self {
         self.params = self.params.pad_end(end);
         self

@@ -96,7 +96,8 @@ impl<const D: usize> Params<D> {
         self
     }
 
-    /// Sets the padding before the first element of each axis and leaves the one behind; negative crops.
+    /// Sets the padding before the first element of each axis and leaves the one behind (none, where that was set by
+    /// [`Padding`]'s names); negative crops.
     #[must_use]
     pub const fn pad_begin(mut self, begin: [isize; D]) -> Self {
         let end = match self.padding {
@@ -107,7 +108,8 @@ impl<const D: usize> Params<D> {
         self
     }
 
-    /// Sets the padding behind the last element of each axis and leaves the one before; negative crops.
+    /// Sets the padding behind the last element of each axis and leaves the one before (none, where that was set by
+    /// [`Padding`]'s names); negative crops.
     #[must_use]
     pub const fn pad_end(mut self, end: [isize; D]) -> Self {
         let begin = match self.padding {
