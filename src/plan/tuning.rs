@@ -47,7 +47,7 @@ pub struct Tuning {
     pub lowering: Option<Lowering>,
     /// What a vector register holds.
     pub orientation: Option<Orientation>,
-    /// The largest register tile, by its name; see [`kernel_names`].
+    /// The largest register tile, by its name; see [`kernel_names`](super::kernel_names).
     pub kernel: Option<&'static str>,
     /// Terms in a block of the sum, about.
     pub k_block: Option<usize>,
