@@ -330,7 +330,8 @@ pub(crate) struct Shape {
 impl Shape {
     /// Values of one input channel of one image.
     pub(crate) fn in_plane(&self) -> usize {
-        self.axes.iter().map(|a| a.input).product()
+        // Wrapping: without elements, the other extents may be as large as can be.
+        self.axes.iter().fold(1, |product, a| product.wrapping_mul(a.input))
     }
 
     /// Values of one output channel of one image.
@@ -360,7 +361,8 @@ impl Shape {
 
     /// Input strides of the three spatial axes, in elements.
     pub(crate) fn in_strides(&self) -> [usize; 3] {
-        [self.axes[1].input * self.axes[2].input, self.axes[2].input, 1]
+        // Wrapping, as above; nothing is read of such an image.
+        [self.axes[1].input.wrapping_mul(self.axes[2].input), self.axes[2].input, 1]
     }
 
     /// The output coordinates of a position.

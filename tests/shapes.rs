@@ -320,3 +320,36 @@ fn plans_name_what_is_forced_on_every_isa() {
         assert_eq!(plan.lowering(), lowering);
     }
 }
+
+/// An image without elements whose other extents multiply to more than there is; found by fuzzing.
+#[test]
+fn an_empty_image_may_be_as_wide_as_can_be_on_every_isa() {
+    announce("an_empty_image_may_be_as_wide_as_can_be");
+    let large = 1 << 40;
+    let params = Params::new(2, 5, [1, 1, 1]).padding([1, 0, 0]).stride([1, 2 * large, 2 * large]);
+    let problem = Problem::new(params, 1, [0, large, large]);
+    let mut engine = ways::<f32>();
+    engine.retain(|way| way.algorithm != Algorithm::Im2col);
+    check::<f32, 3>(&problem, &Extras { bias: true, ..Extras::none() }, &engine);
+}
+
+/// So large that whole lines go past the caches, and aligned to lines first: rows begin at any offset from one.
+#[test]
+fn outputs_larger_than_the_caches_on_every_isa() {
+    announce("outputs_larger_than_the_caches");
+    for (params, extent) in [
+        (Params::<2>::new(1, 9, [2, 2]).padding([1, 0]), [480, 513]),
+        (Params::<2>::new(2, 9, [1, 1]), [480, 512]),
+        (Params::<2>::new(1, 9, [1, 3]).stride([1, 2]), [480, 1025]),
+    ] {
+        let problem = Problem::new(params, 1, extent);
+        let data = problem.reals::<f32>(7);
+        let expected = Expected::new(&problem.oracle(&data, &Activation::Relu), &Activation::Relu);
+        let mut ways = ways::<f32>();
+        ways.retain(|way| way.tuning.kernel.is_none_or(|name| name.contains("positions_8x") && !reduced()));
+        for way in ways {
+            let y = problem.run(&data, way, &Activation::Relu, false, &mut Workspace::new());
+            expected.check(&y, &way, &problem);
+        }
+    }
+}

@@ -8,15 +8,16 @@ use crate::gemm::blocking::{Blocking, KBlock};
 use crate::gemm::partition::Task;
 use crate::gemm::tiles::Output;
 use crate::kernel::{
-    ChannelTile, Destination, Finish, KernelSet, MAX_POSITIONS, RowsTile, Run, RunsTile, Tap,
+    ChannelTile, Destination, Finish, KernelSet, MAX_POSITIONS, PanelSource, PositionTiles, Run, Tap,
 };
-use crate::pack::buffer::{Carver, Scratch};
-use crate::pack::runs;
-use crate::pack::segments::Segments;
+use crate::pack::buffer::{Carver, LINE, Scratch};
+use crate::pack::runs::{self, MAX_SEGMENTS};
+use crate::pack::segments::{Segment, Segments};
 use crate::pack::taps::{self, TapWindow};
 use crate::pack::weights::PackedWeights;
 use crate::parallel::Parallelism;
-use crate::plan::{Lowering, Orientation, Plan, Tile, row_tiles};
+use crate::plan::{Lowering, Orientation, Plan, Tile, row_blocks};
+use crate::simd::fence;
 
 /// One convolution: everything is checked and planned.
 pub(crate) struct Job<'a, T: 'static> {
@@ -38,6 +39,12 @@ struct Place {
     cols: usize,
 }
 
+/// Elements of an output from which on it does not stay in the caches anyway.
+const STREAMED: usize = 2 << 20;
+
+/// Positions from which on aligning the stores of the others pays for a narrow tile more.
+const MIN_ALIGNED: usize = 512;
+
 impl<T: Element> Job<'_, T> {
     /// Computes the whole output in `parts` parts, each with a share of `scratch`.
     pub(crate) fn run(&self, parallelism: Parallelism, parts: usize, scratch: &mut Scratch) {
@@ -48,6 +55,7 @@ impl<T: Element> Job<'_, T> {
             for task in grid.part(part, parts) {
                 self.run_task(&task, tile, &mut tables);
             }
+            fence();
         });
     }
 
@@ -59,7 +67,7 @@ impl<T: Element> Job<'_, T> {
             let step = Step { job: self, task, tile, block, windows };
             match &mut tables.of {
                 Of::Channels { all, some } => step.channel_tiles(all, some),
-                Of::Positions { counts, runs, panel } => step.position_tiles(counts, runs, panel),
+                Of::Positions { all, some, counts, panel } => step.position_tiles((all, some, counts), panel),
             }
         }
     }
@@ -72,8 +80,8 @@ impl<T: Element> Job<'_, T> {
     }
 }
 
-/// How many runs make each vector, the runs, and the panel that they are packed into.
-type Runs<'a, T> = (&'a [u32], &'a [Run], *mut T);
+/// The runs of vectors that read no padding, relative to their origin; those of others, and how many make each.
+type RunTables<'a> = (&'a [Run], &'a mut [Run], &'a mut [u32]);
 
 /// Scratch of a thread's tasks.
 struct Tables<'a, T> {
@@ -86,7 +94,7 @@ struct Tables<'a, T> {
 /// What an orientation needs.
 enum Of<'a, T> {
     Channels { all: &'a mut [Tap], some: &'a mut [Tap] },
-    Positions { counts: &'a mut [u32], runs: &'a mut [Run], panel: &'a mut [T] },
+    Positions { all: &'a mut [Run], some: &'a mut [Run], counts: &'a mut [u32], panel: &'a mut [T] },
 }
 
 impl<'a, T: Element> Tables<'a, T> {
@@ -102,8 +110,9 @@ impl<'a, T: Element> Tables<'a, T> {
             Orientation::PositionsInLanes => {
                 let vectors = job.set.position[tile.family].vectors;
                 Of::Positions {
-                    counts: scratch.take(taps * vectors),
-                    runs: scratch.take(runs::max_runs(&plan.shape, lanes) * taps * vectors),
+                    all: scratch.take(taps),
+                    some: scratch.take(runs::max_runs(&plan.shape, lanes) * taps),
+                    counts: scratch.take(taps),
                     panel: scratch.take(channels * taps * vectors * lanes),
                 }
             }
@@ -119,8 +128,11 @@ impl<'a, T: Element> Tables<'a, T> {
         self.filled = block.taps.clone();
         let windows = &mut self.windows[..block.taps.len()];
         taps::fill_windows(&job.plan.shape, block.taps.clone(), windows);
-        if let Of::Channels { all, .. } = &mut self.of {
-            taps::select_all(windows, job.set.lanes, job.set.channel[tile.family].positions, all);
+        match &mut self.of {
+            Of::Channels { all, .. } => {
+                taps::select_all(windows, job.set.lanes, job.set.channel[tile.family].positions, all);
+            }
+            Of::Positions { all, .. } => runs::fill_whole(windows, job.set.lanes, all),
         }
     }
 }
@@ -206,75 +218,106 @@ impl<T: Element> Step<'_, T> {
         Segments::new(&self.job.plan.shape, positions.start, positions.len())
     }
 
-    /// Tiles of positions by rows of channels.
-    fn position_tiles(&self, counts: &mut [u32], runs: &mut [Run], panel: &mut [T]) {
+    /// Panels of positions, by rows of channels.
+    fn position_tiles(&self, mut tables: RunTables<'_>, panel: &mut [T]) {
         let (set, shape) = (self.job.set, &self.job.plan.shape);
-        let vectors = set.position[self.tile.family].vectors;
-        let width = vectors * set.lanes;
-        let counts = &mut counts[..self.windows.len() * vectors];
         let in_place = self.job.plan.lowering() == Lowering::InPlace;
         let mut rest = self.segments();
-        for position in self.task.positions.clone().step_by(width) {
-            let segments = rest.next_tile(width);
+        let mut lead = self.lead();
+        while rest.positions() > 0 {
+            let family = self.family(lead, rest.positions());
+            let vectors = set.position[family].vectors;
+            let width = vectors * set.lanes;
+            let position = self.task.positions.end - rest.positions();
+            let segments = rest.next_tile(if lead > 0 { lead.min(width) } else { width });
             let cols = segments.positions();
+            lead -= lead.min(cols);
+            let place =
+                Place { channel: self.task.channels.start, rows: self.task.channels.len(), position, cols };
             if in_place && cols == width {
-                let b = self.x().wrapping_add(position);
-                self.row_tiles(None, (b, shape.in_plane()), position, cols);
+                let rows = (self.x().wrapping_add(position), shape.in_plane());
+                // The panel to the right is asked for, a vector by each tile.
+                self.rows_of_tiles(family, rows, vectors, place);
             } else {
-                let filled = runs::fill(shape, self.windows, segments, (vectors, set.lanes), counts, runs);
-                let runs = (&*counts, &runs[..filled], panel.as_mut_ptr());
-                self.row_tiles(Some(runs), (panel.as_ptr(), width), position, cols);
+                self.pack(segments, width, &mut tables, panel);
+                self.rows_of_tiles(family, (panel.as_ptr(), width), 0, place);
             }
         }
     }
 
-    /// The tiles of all channels of the task over one panel of positions, `rows`; the first of them packs it, where
-    /// there are `runs` to pack it from.
-    fn row_tiles(&self, runs: Option<Runs<'_, T>>, rows: (*const T, usize), position: usize, cols: usize) {
-        let (set, channels) = (self.job.set, &self.task.channels);
-        let family = &set.position[self.tile.family];
-        for (first, log2_rows) in row_tiles(channels.len(), self.tile.largest) {
-            let channel = channels.start + first;
-            let place = Place { channel, rows: (1 << log2_rows).min(channels.len() - first), position, cols };
-            let kernel = &family.by_log2_rows[log2_rows];
-            // SAFETY: the set's instruction set is available. Runs name the lanes that read inside the image, the
-            // panel has room for the block, and rows are either that panel, packed, or whole vectors of an image that
-            // is its own im2col matrix. A tile's rows lie in one panel of weights, for its first channel is a
+    /// Packs the panel of the positions of `tile`, of `width` with what is behind its end.
+    fn pack(
+        &self,
+        mut tile: Segments,
+        width: usize,
+        (all, some, counts): &mut RunTables<'_>,
+        panel: &mut [T],
+    ) {
+        let (set, shape) = (self.job.set, &self.job.plan.shape);
+        let (channels, taps) = (self.block.channels.len(), self.windows.len());
+        assert!(channels * taps * width <= panel.len());
+        let mut table = [Segment::default(); MAX_SEGMENTS];
+        for column in (0..width).step_by(set.lanes) {
+            let segments = tile.next_tile(set.lanes).collect(&mut table);
+            let (x, counts, runs) = match segments {
+                [one] if one.len == set.lanes && one.interior(shape) => {
+                    (self.x().wrapping_offset(one.origin), None, &all[..taps])
+                }
+                _ => {
+                    let filled = runs::fill(shape, self.windows, segments, &mut counts[..taps], some);
+                    (self.x(), Some(&counts[..taps]), &some[..filled])
+                }
+            };
+            let (stride, channel_stride) = (shape.axes[2].stride, shape.in_plane());
+            let source = PanelSource { x, channel_stride, channels, counts, runs, stride, width };
+            // SAFETY: the set's instruction set is available. Runs name the lanes that read inside the image. The
+            // panel has room for the block.
+            unsafe { (set.panel)(&source, panel.as_mut_ptr().wrapping_add(column)) };
+        }
+    }
+
+    /// How many positions there are before a cache line of the output begins, where all rows of it have theirs at the same
+    /// positions: a store that crosses a line takes twice as long, and only a whole line can be streamed.
+    fn lead(&self) -> usize {
+        let (shape, line) = (&self.job.plan.shape, LINE / size_of::<T>());
+        let index = self.job.index(self.task, self.task.channels.start, self.task.positions.start);
+        let lead = self.job.y.at(index).align_offset(LINE);
+        if shape.out_plane().is_multiple_of(line) && lead < line && self.task.positions.len() >= MIN_ALIGNED {
+            lead
+        } else {
+            0
+        }
+    }
+
+    /// The plan's family, or the one of single vectors where `rest` positions, or a lead, would leave lanes of it idle.
+    fn family(&self, lead: usize, rest: usize) -> usize {
+        let (set, planned) = (self.job.set, self.tile.family);
+        let narrow = set.position.len() - 1;
+        let few = (set.position[planned].vectors - 1) * set.lanes;
+        if set.position[narrow].vectors == 1 && (lead > 0 || rest <= few) { narrow } else { planned }
+    }
+
+    /// The tiles of all channels of `all` over the panel `rows` of its positions.
+    fn rows_of_tiles(&self, family: usize, (b, stride): (*const T, usize), prefetch: usize, all: Place) {
+        let family = &self.job.set.position[family];
+        let largest = self.tile.largest.min(family.by_log2_rows.len() - 1);
+        for (first, log2_rows, rows) in row_blocks(all.rows, largest) {
+            let place = Place { channel: all.channel + first, rows, ..all };
+            let tiles = PositionTiles {
+                w: self.w(place.channel),
+                w_row: place.channel % self.job.set.lanes,
+                w_panel: self.job.weights.panel_len(),
+                b,
+                stride,
+                k: self.windows.len() * self.block.channels.len(),
+                prefetch,
+                destination: self.destination(place),
+            };
+            // SAFETY: the set's instruction set is available. The panel's rows are packed, or whole vectors of an
+            // image that is its own im2col matrix. A tile's weights lie in one panel, for its first channel is a
             // multiple of its rows, which divide the lanes. The destination lies in this task's part of the
             // output.
-            unsafe {
-                match runs {
-                    Some(runs) if first == 0 => (kernel.runs)(&self.runs_tile(runs, place)),
-                    _ => (kernel.rows)(&self.rows_tile(rows, place)),
-                }
-            }
-        }
-    }
-
-    fn runs_tile<'t>(&'t self, (counts, runs, panel): Runs<'t, T>, place: Place) -> RunsTile<'t, T> {
-        let shape = &self.job.plan.shape;
-        RunsTile {
-            w: self.w(place.channel),
-            w_step: self.job.set.lanes,
-            x: self.x(),
-            channel_stride: shape.in_plane(),
-            channels: self.block.channels.len(),
-            counts,
-            runs,
-            stride: shape.axes[2].stride,
-            panel,
-            destination: self.destination(place),
-        }
-    }
-
-    fn rows_tile(&self, (b, stride): (*const T, usize), place: Place) -> RowsTile<'_, T> {
-        RowsTile {
-            w: self.w(place.channel),
-            w_step: self.job.set.lanes,
-            b,
-            stride,
-            k: self.windows.len() * self.block.channels.len(),
-            destination: self.destination(place),
+            unsafe { (family.by_log2_rows[log2_rows].run)(&tiles) };
         }
     }
 
@@ -285,24 +328,28 @@ impl<T: Element> Step<'_, T> {
         self.job.x[(plane + self.block.channels.start) * shape.in_plane()..].as_ptr()
     }
 
-    /// The weights of the block's first k for `channel` and those behind it.
+    /// The weights of the block's first k for the vector of channels that `channel` is in.
     fn w(&self, channel: usize) -> *const T {
         let lanes = self.job.set.lanes;
         let k = self.block.channels.start * self.job.plan.shape.taps() + self.block.taps.start;
-        let panel = self.job.weights.panel(self.task.group, channel / lanes);
-        panel[k * lanes + channel % lanes..].as_ptr()
+        self.job.weights.panel(self.task.group, channel / lanes)[k * lanes..].as_ptr()
     }
 
     fn destination(&self, place: Place) -> Destination<'_, T> {
         let plane = self.job.plan.shape.out_plane();
         let index = self.job.index(self.task, place.channel, place.position);
         debug_assert!(index + (place.rows - 1) * plane + place.cols <= self.job.y.len());
+        let y = self.job.y.at(index);
+        let line = LINE / size_of::<T>();
         Destination {
-            y: self.job.y.at(index),
+            y,
             row_stride: plane,
             rows: place.rows,
             cols: place.cols,
             resume: !self.block.first,
+            stream: self.job.y.len() >= STREAMED
+                && plane.is_multiple_of(line)
+                && y.addr().is_multiple_of(LINE),
             finish: self.finish(place.channel, index),
         }
     }

@@ -14,7 +14,7 @@ kernel_set! {
         2 x [avx2_f32_positions_1x16: 1, avx2_f32_positions_2x16: 2, avx2_f32_positions_4x16: 4],
         1 x [avx2_f32_positions_1x8: 1, avx2_f32_positions_2x8: 2, avx2_f32_positions_4x8: 4, avx2_f32_positions_8x8: 8]
     }
-    finish finish_f32
+    panel panel_f32 finish finish_f32
 }
 
 kernel_set! {
@@ -28,5 +28,5 @@ kernel_set! {
         2 x [avx2_f64_positions_1x8: 1, avx2_f64_positions_2x8: 2, avx2_f64_positions_4x8: 4],
         1 x [avx2_f64_positions_1x4: 1, avx2_f64_positions_2x4: 2, avx2_f64_positions_4x4: 4]
     }
-    finish finish_f64
+    panel panel_f64 finish finish_f64
 }

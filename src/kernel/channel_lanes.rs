@@ -3,7 +3,7 @@
 //! For each k one value per position is broadcast from the image where it lies, whatever the stride or dilation.
 //! Taps on padding are not computed. The tile is transposed in registers as it is stored.
 
-use super::{ChannelTile, MAX_POSITIONS, Tap, finish, unroll};
+use super::{ChannelTile, Destination, MAX_POSITIONS, Tap, finish, unroll};
 use crate::simd::Vector;
 
 /// # Safety
@@ -14,7 +14,7 @@ pub(crate) unsafe fn run<V: Vector, const P: usize, const NV: usize>(tile: &Chan
     const { assert!(P <= MAX_POSITIONS) };
     // SAFETY: the caller's obligations are passed on.
     unsafe {
-        finish::prefetch::<V>(&tile.destination);
+        prefetch::<V>(&tile.destination);
         let zero = V::splat(V::Elem::default());
         let mut sums = [[zero; NV]; P];
         if tile.destination.resume {
@@ -25,6 +25,16 @@ pub(crate) unsafe fn run<V: Vector, const P: usize, const NV: usize>(tile: &Chan
             Some(offsets) => accumulate::<V, P, NV>(sums, tile, |p| offsets[p]),
         };
         store::<V, P, NV>(&sums, tile);
+    }
+}
+
+/// Asks for the destination's lines before the k loop, which hides what they cost to get.
+#[inline(always)]
+fn prefetch<V: Vector>(destination: &Destination<'_, V::Elem>) {
+    for row in 0..destination.rows {
+        let y = destination.y.wrapping_add(row * destination.row_stride);
+        V::prefetch_write(y);
+        V::prefetch_write(y.wrapping_add(destination.cols - 1));
     }
 }
 
@@ -95,7 +105,7 @@ unsafe fn store<V: Vector, const P: usize, const NV: usize>(
             square.as_mut()[lane] = sums[first + lane][v];
         }
         V::transpose(&mut square);
-        finish::store_rows(square.as_ref(), v * V::LANES, first, &tile.destination);
+        finish::store_rows(square.as_ref(), v * V::LANES, first, false, &tile.destination);
     });
 }
 

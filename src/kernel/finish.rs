@@ -3,23 +3,28 @@
 use std::mem::MaybeUninit;
 
 use super::{Destination, Finish};
+use crate::element::Element;
 use crate::epilogue::Activation;
 use crate::simd::{MAX_LANES, Vector};
 
-/// Asks for the destination's lines before the k loop, which hides what they cost to get.
+/// Asks for the lines of the destination's `R` rows from `first_row` on, before the k loop, which hides what they cost to
+/// get.
 #[inline(always)]
-pub(crate) fn prefetch<V: Vector>(destination: &Destination<'_, V::Elem>) {
-    let line = 64 / size_of::<V::Elem>();
-    for row in 0..destination.rows {
-        let y = destination.y.wrapping_add(row * destination.row_stride);
-        for col in (0..destination.cols).step_by(line) {
-            V::prefetch_write(y.wrapping_add(col));
+pub(crate) fn prefetch<V: Vector, const R: usize, const NV: usize>(
+    first_row: usize,
+    destination: &Destination<'_, V::Elem>,
+) {
+    let y = destination.y.wrapping_add(first_row * destination.row_stride);
+    for row in 0..R {
+        let y = y.wrapping_add(row * destination.row_stride);
+        for v in 0..NV {
+            V::prefetch_write(y.wrapping_add(v * V::LANES));
         }
-        V::prefetch_write(y.wrapping_add(destination.cols - 1));
     }
 }
 
-/// Stores `rows`, the tile's rows from `first_row` on, at the columns from `first_col` on.
+/// Stores `rows`, the tile's rows from `first_row` on, at the columns from `first_col` on. `whole`: all of them lie in the
+/// destination.
 ///
 /// # Safety
 /// The destination is valid for writing `rows` × `cols` elements, and its bias for reading `rows`.
@@ -28,17 +33,23 @@ pub(crate) unsafe fn store_rows<V: Vector>(
     rows: &[V],
     first_row: usize,
     first_col: usize,
+    whole: bool,
     destination: &Destination<'_, V::Elem>,
 ) {
     let lanes = destination.cols.saturating_sub(first_col).min(V::LANES);
     // SAFETY: only rows below `rows` and columns below `cols` are touched.
     unsafe {
         match destination.finish {
-            Finish::Partial => {
-                for (i, &row) in rows.iter().enumerate() {
-                    if first_row + i < destination.rows {
-                        put(row, first_row + i, first_col, lanes, destination);
-                    }
+            Finish::Clamp { bias, lo, hi } if whole => {
+                let bounded = lo > V::Elem::NEG_INFINITY || hi < V::Elem::INFINITY;
+                let bounds = (V::splat(lo), V::splat(hi));
+                let y = destination.y.add(first_row * destination.row_stride + first_col);
+                let to = (y, destination.row_stride, bias.add(first_row));
+                match (bounded, destination.stream) {
+                    (false, false) => store_whole::<V, false, false>(rows, bounds, to),
+                    (false, true) => store_whole::<V, false, true>(rows, bounds, to),
+                    (true, false) => store_whole::<V, true, false>(rows, bounds, to),
+                    (true, true) => store_whole::<V, true, true>(rows, bounds, to),
                 }
             }
             Finish::Clamp { bias, lo, hi } => {
@@ -51,6 +62,13 @@ pub(crate) unsafe fn store_rows<V: Vector>(
                     }
                 }
             }
+            Finish::Partial => {
+                for (i, &row) in rows.iter().enumerate() {
+                    if first_row + i < destination.rows {
+                        put(row, first_row + i, first_col, lanes, destination);
+                    }
+                }
+            }
             Finish::Full { run, .. } => {
                 debug_assert!(rows.len() <= MAX_LANES);
                 let mut sums = MaybeUninit::<[V::Elem; MAX_LANES * MAX_LANES]>::uninit();
@@ -60,6 +78,29 @@ pub(crate) unsafe fn store_rows<V: Vector>(
                 }
                 run(sums, first_row, rows.len(), first_col, destination);
             }
+        }
+    }
+}
+
+/// Adds the bias, clamps and stores whole vectors.
+///
+/// # Safety
+/// `y` is valid for writing and aligned where streamed, `bias` valid for reading; `rows` of each.
+#[inline(always)]
+unsafe fn store_whole<V: Vector, const BOUNDED: bool, const STREAM: bool>(
+    rows: &[V],
+    (lo, hi): (V, V),
+    (y, row_stride, bias): (*mut V::Elem, usize, *const V::Elem),
+) {
+    for (i, &row) in rows.iter().enumerate() {
+        // SAFETY: the caller's obligations are passed on.
+        unsafe {
+            let mut sum = row.add(V::splat(*bias.add(i)));
+            if BOUNDED {
+                sum = sum.at_least(lo).at_most(hi);
+            }
+            let y = y.add(i * row_stride);
+            if STREAM { sum.stream(y) } else { sum.store(y) }
         }
     }
 }

@@ -23,6 +23,7 @@ mod channel_lanes;
 mod finish;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod panel;
 mod portable;
 mod position_lanes;
 
@@ -60,6 +61,8 @@ pub(crate) struct Destination<'a, T> {
     pub(crate) cols: usize,
     /// The sums continue those that are stored there.
     pub(crate) resume: bool,
+    /// Whole vectors go past the caches; they are aligned to cache lines. The caller fences.
+    pub(crate) stream: bool,
     pub(crate) finish: Finish<'a, T>,
 }
 
@@ -99,43 +102,49 @@ pub(crate) struct ChannelTile<'a, T> {
     pub(crate) destination: Destination<'a, T>,
 }
 
-/// A tile with positions in the lanes whose image values are rows of a matrix: a packed panel, or an image that is its
-/// own im2col matrix.
-pub(crate) struct RowsTile<'a, T> {
-    /// Weights of the block's first k in the tile's first channel; the tile's channels follow each other.
+/// Tiles with positions in the lanes, one below the other, whose image values are rows of a matrix: a packed panel, or an
+/// image that is its own im2col matrix.
+pub(crate) struct PositionTiles<'a, T> {
+    /// Weights of the block's first k in the first tile's vector of channels, of which it starts with `w_row`.
     pub(crate) w: *const T,
-    /// From one k to the next.
-    pub(crate) w_step: usize,
+    pub(crate) w_row: usize,
+    /// From one vector of channels to the next.
+    pub(crate) w_panel: usize,
     /// `k` rows, `stride` apart.
     pub(crate) b: *const T,
     pub(crate) stride: usize,
     pub(crate) k: usize,
+    /// So many tiles ask for one vector each of the panel to the right. It need not exist.
+    pub(crate) prefetch: usize,
+    /// Of all tiles; `rows` need not be a multiple of a tile's.
     pub(crate) destination: Destination<'a, T>,
 }
 
-/// A tile with positions in the lanes whose image values are gathered from runs of the image's rows.
-pub(crate) struct RunsTile<'a, T> {
-    /// As in [`RowsTile`].
-    pub(crate) w: *const T,
-    pub(crate) w_step: usize,
-    /// The image, in the block's first channel.
+/// Where the values of a panel's column of vectors lie in the image.
+pub(crate) struct PanelSource<'a, T> {
+    /// Where the runs start from, in the block's first channel. It may lie outside the image.
     pub(crate) x: *const T,
     pub(crate) channel_stride: usize,
     pub(crate) channels: usize,
-    /// How many of `runs` make each vector of each tap of a channel.
-    pub(crate) counts: &'a [u32],
+    /// How many of `runs` make the vector of each tap of a channel. None: one, of all lanes.
+    pub(crate) counts: Option<&'a [u32]>,
     /// As many as `counts` add up to.
     pub(crate) runs: &'a [Run],
     /// Distance between what neighbouring lanes read.
     pub(crate) stride: usize,
-    /// Where the vectors are stored as they are built, for other tiles to read as rows.
-    pub(crate) panel: *mut T,
-    pub(crate) destination: Destination<'a, T>,
+    /// From one vector of the column to the next.
+    pub(crate) width: usize,
 }
 
 pub(crate) type ChannelFn<T> = unsafe fn(&ChannelTile<'_, T>);
-pub(crate) type RowsFn<T> = unsafe fn(&RowsTile<'_, T>);
-pub(crate) type RunsFn<T> = unsafe fn(&RunsTile<'_, T>);
+pub(crate) type PositionFn<T> = unsafe fn(&PositionTiles<'_, T>);
+
+/// Packs a column of vectors of a panel.
+///
+/// # Safety
+/// The set's instruction set is available; every run's lanes read inside the image; there is room for a vector, `width`
+/// after the one before, for each tap in each channel.
+pub(crate) type PanelFn<T> = unsafe fn(&PanelSource<'_, T>, *mut T);
 
 /// An instantiated channels-in-lanes tile.
 pub(crate) struct ChannelKernel<T: 'static> {
@@ -146,15 +155,12 @@ pub(crate) struct ChannelKernel<T: 'static> {
     pub(crate) run: ChannelFn<T>,
 }
 
-/// An instantiated positions-in-lanes tile. Two functions, for the registers of one loop must not bear on the other's.
+/// An instantiated positions-in-lanes tile.
 pub(crate) struct PositionKernel<T: 'static> {
     pub(crate) name: &'static str,
     /// # Safety
     /// As [`ChannelKernel::run`].
-    pub(crate) rows: RowsFn<T>,
-    /// # Safety
-    /// As [`ChannelKernel::run`].
-    pub(crate) runs: RunsFn<T>,
+    pub(crate) run: PositionFn<T>,
 }
 
 /// Channels-in-lanes tiles of one number of positions.
@@ -177,6 +183,9 @@ pub(crate) struct KernelSet<T: 'static> {
     pub(crate) lanes: usize,
     pub(crate) channel: &'static [ChannelFamily<T>],
     pub(crate) position: &'static [PositionFamily<T>],
+    pub(crate) panel: PanelFn<T>,
+    /// The largest stride at which a panel's vectors are not packed lane by lane.
+    pub(crate) shuffled: usize,
     pub(crate) finish: FinishFn<T>,
 }
 
@@ -216,7 +225,7 @@ macro_rules! kernel_set {
     (#[$feature:meta] $set:ident: $isa:expr, $vector:ty, $activate:path;
      channel { $($positions:literal x [$($cname:ident: $cvectors:literal),+]),+ }
      position { $($pvectors:literal x [$($pname:ident: $rows:literal),+]),+ }
-     finish $finish:ident) => {
+     panel $panel:ident finish $finish:ident) => {
         $($(
             #[$feature]
             unsafe fn $cname(tile: &super::ChannelTile<'_, <$vector as crate::simd::Vector>::Elem>) {
@@ -225,22 +234,20 @@ macro_rules! kernel_set {
             }
         )+)+
         $($(
-            mod $pname {
-                use crate::kernel::{RowsTile, RunsTile, position_lanes};
-                type Elem = <$vector as crate::simd::Vector>::Elem;
-
-                #[$feature]
-                pub(super) unsafe fn rows(tile: &RowsTile<'_, Elem>) {
-                    // SAFETY: the caller's obligations are the same.
-                    unsafe { position_lanes::rows::<$vector, $rows, $pvectors>(tile) }
-                }
-                #[$feature]
-                pub(super) unsafe fn runs(tile: &RunsTile<'_, Elem>) {
-                    // SAFETY: the caller's obligations are the same.
-                    unsafe { position_lanes::runs::<$vector, $rows, $pvectors>(tile) }
-                }
+            #[$feature]
+            unsafe fn $pname(tiles: &super::PositionTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
+                // SAFETY: the caller's obligations are the same.
+                unsafe { super::position_lanes::run::<$vector, $rows, $pvectors>(tiles) }
             }
         )+)+
+        #[$feature]
+        unsafe fn $panel(
+            source: &super::PanelSource<'_, <$vector as crate::simd::Vector>::Elem>,
+            panel: *mut <$vector as crate::simd::Vector>::Elem,
+        ) {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { super::panel::pack::<$vector>(source, panel) }
+        }
         #[$feature]
         unsafe fn $finish(
             sums: *const <$vector as crate::simd::Vector>::Elem,
@@ -263,12 +270,10 @@ macro_rules! kernel_set {
             }),+],
             position: &[$(super::PositionFamily {
                 vectors: $pvectors,
-                by_log2_rows: &[$(super::PositionKernel {
-                    name: stringify!($pname),
-                    rows: $pname::rows,
-                    runs: $pname::runs,
-                }),+],
+                by_log2_rows: &[$(super::PositionKernel { name: stringify!($pname), run: $pname }),+],
             }),+],
+            panel: $panel,
+            shuffled: <$vector as crate::simd::Vector>::SHUFFLED,
             finish: $finish,
         };
     };

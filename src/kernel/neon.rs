@@ -14,7 +14,7 @@ kernel_set! {
         4 x [neon_f32_positions_1x16: 1, neon_f32_positions_2x16: 2, neon_f32_positions_4x16: 4],
         2 x [neon_f32_positions_1x8: 1, neon_f32_positions_2x8: 2, neon_f32_positions_4x8: 4]
     }
-    finish finish_f32
+    panel panel_f32 finish finish_f32
 }
 
 kernel_set! {
@@ -28,5 +28,5 @@ kernel_set! {
         4 x [neon_f64_positions_1x8: 1, neon_f64_positions_2x8: 2],
         2 x [neon_f64_positions_1x4: 1, neon_f64_positions_2x4: 2]
     }
-    finish finish_f64
+    panel panel_f64 finish finish_f64
 }

@@ -12,7 +12,7 @@ kernel_set! {
     position {
         1 x [portable_f32_positions_1x8: 1, portable_f32_positions_2x8: 2, portable_f32_positions_4x8: 4]
     }
-    finish finish_f32
+    panel panel_f32 finish finish_f32
 }
 
 kernel_set! {
@@ -24,5 +24,5 @@ kernel_set! {
     position {
         1 x [portable_f64_positions_1x4: 1, portable_f64_positions_2x4: 2, portable_f64_positions_4x4: 4]
     }
-    finish finish_f64
+    panel panel_f64 finish finish_f64
 }

@@ -1,65 +1,39 @@
 //! The tile with positions in the lanes: `R` channels × `NV` vectors of positions.
 //!
-//! Vectors of image values are rows of a matrix ([`rows`]: a packed panel, or an image that is its own im2col matrix) or are
-//! put together from runs of the image's rows ([`runs`]) and stored as a panel for the tiles of other channels.
+//! Vectors of image values are rows of a matrix: a panel, which [`super::panel`] packs, or an image that is its own im2col
+//! matrix.
 
-use super::{Destination, RowsTile, Run, RunsTile, finish, unroll};
-use crate::simd::{Vector, merge_strided};
+use super::{Destination, PositionTiles, finish, unroll};
+use crate::simd::Vector;
 
 /// # Safety
-/// See [`super::PositionKernel`]: `b` has `k` rows of `NV` vectors; `w` holds `R` weights for every k.
+/// See [`super::PositionKernel::run`]: `b` has `k` rows of `NV` vectors; the weights hold `R` for every k of every tile.
 #[inline(always)]
-pub(crate) unsafe fn rows<V: Vector, const R: usize, const NV: usize>(tile: &RowsTile<'_, V::Elem>) {
-    // SAFETY: the caller's obligations are passed on.
-    unsafe {
-        let mut sums = load::<V, R, NV>(&tile.destination);
-        let (mut w, mut b) = (tile.w, tile.b);
-        for _ in 0..tile.k {
-            let mut values = [V::splat(V::Elem::default()); NV];
-            for (v, value) in values.iter_mut().enumerate() {
-                *value = V::load(b.add(v * V::LANES));
+pub(crate) unsafe fn run<V: Vector, const R: usize, const NV: usize>(tiles: &PositionTiles<'_, V::Elem>) {
+    for first_row in (0..tiles.destination.rows).step_by(R) {
+        // SAFETY: the caller's obligations are passed on.
+        unsafe {
+            let mut sums = load::<V, R, NV>(first_row, &tiles.destination);
+            // R divides LANES, so that a tile's weights lie in one panel.
+            let row = tiles.w_row + first_row;
+            let mut w = tiles.w.add(row / V::LANES * tiles.w_panel + row % V::LANES);
+            let (mut b, mut next) = (tiles.b, tiles.b);
+            if first_row < tiles.prefetch * R {
+                next = next.wrapping_add((NV + first_row / R) * V::LANES);
             }
-            step::<V, R, NV>(&mut sums, &values, w);
-            b = b.wrapping_add(tile.stride);
-            w = w.wrapping_add(tile.w_step);
-        }
-        store(&sums, &tile.destination);
-    }
-}
-
-/// # Safety
-/// See [`super::PositionKernel`]: `counts` holds a multiple of `NV` numbers, which add up to the length of `runs`;
-/// every run's lanes read inside the image; `panel` has room for `NV` vectors for every k; `w` holds `R` weights for
-/// every k.
-#[inline(always)]
-pub(crate) unsafe fn runs<V: Vector, const R: usize, const NV: usize>(tile: &RunsTile<'_, V::Elem>) {
-    debug_assert_eq!(tile.counts.len() % NV, 0);
-    debug_assert_eq!(tile.counts.iter().sum::<u32>() as usize, tile.runs.len());
-    // SAFETY: the caller's obligations are passed on; `run` and `counts` stay inside their slices, for the counts add
-    // up to the number of runs.
-    unsafe {
-        let mut sums = load::<V, R, NV>(&tile.destination);
-        let (mut x, mut w, mut panel) = (tile.x, tile.w, tile.panel);
-        for _ in 0..tile.channels {
-            let mut run = tile.runs.as_ptr();
-            for counts in tile.counts.chunks_exact(NV) {
+            for _ in 0..tiles.k {
                 let mut values = [V::splat(V::Elem::default()); NV];
-                for (value, &count) in values.iter_mut().zip(counts) {
-                    for _ in 0..count {
-                        *value = merge(*value, x, &*run, tile.stride);
-                        run = run.add(1);
-                    }
+                for (v, value) in values.iter_mut().enumerate() {
+                    *value = V::load(b.add(v * V::LANES));
                 }
+                V::prefetch(next);
                 step::<V, R, NV>(&mut sums, &values, w);
-                for (v, value) in values.iter().enumerate() {
-                    value.store(panel.add(v * V::LANES));
-                }
-                panel = panel.wrapping_add(NV * V::LANES);
-                w = w.wrapping_add(tile.w_step);
+                b = b.wrapping_add(tiles.stride);
+                next = next.wrapping_add(tiles.stride);
+                w = w.wrapping_add(V::LANES);
             }
-            x = x.wrapping_add(tile.channel_stride);
+            store(&sums, first_row, &tiles.destination);
         }
-        store(&sums, &tile.destination);
     }
 }
 
@@ -82,41 +56,26 @@ unsafe fn step<V: Vector, const R: usize, const NV: usize>(
     }
 }
 
-/// # Safety
-/// The run's lanes read inside the image.
-#[inline(always)]
-unsafe fn merge<V: Vector>(value: V, x: *const V::Elem, run: &Run, stride: usize) -> V {
-    let from = x.wrapping_offset(run.x);
-    let (first, end) = (run.first as usize, run.end as usize);
-    // SAFETY: the caller vouches for the lanes first..end.
-    unsafe {
-        if stride != 1 {
-            merge_strided(value, from, stride, first, end)
-        } else if end - first == V::LANES {
-            V::load(from)
-        } else {
-            value.merge_range(from, first, end)
-        }
-    }
-}
-
 /// Zeros, or the sums that an earlier block stored.
 ///
 /// # Safety
 /// The CPU has the instruction set; where it is resumed, the destination is valid for reading.
 #[inline(always)]
 unsafe fn load<V: Vector, const R: usize, const NV: usize>(
+    first_row: usize,
     destination: &Destination<'_, V::Elem>,
 ) -> [[V; NV]; R] {
     // SAFETY: the caller's obligations are passed on.
     unsafe {
-        finish::prefetch::<V>(destination);
+        if !destination.stream {
+            finish::prefetch::<V, R, NV>(first_row, destination);
+        }
         let zero = V::splat(V::Elem::default());
         let mut sums = [[zero; NV]; R];
         if destination.resume {
             unroll!(v in 0..NV => {
                 let mut column = [zero; R];
-                finish::load_rows(&mut column, 0, v * V::LANES, destination);
+                finish::load_rows(&mut column, first_row, v * V::LANES, destination);
                 for r in 0..R {
                     sums[r][v] = column[r];
                 }
@@ -131,14 +90,16 @@ unsafe fn load<V: Vector, const R: usize, const NV: usize>(
 #[inline(always)]
 unsafe fn store<V: Vector, const R: usize, const NV: usize>(
     sums: &[[V; NV]; R],
+    first_row: usize,
     destination: &Destination<'_, V::Elem>,
 ) {
+    let whole = first_row + R <= destination.rows && destination.cols == NV * V::LANES;
     // SAFETY: the caller's obligations are passed on.
     unroll!(v in 0..NV => unsafe {
         let mut column = [sums[0][v]; R];
         for r in 0..R {
             column[r] = sums[r][v];
         }
-        finish::store_rows(&column, 0, v * V::LANES, destination);
+        finish::store_rows(&column, first_row, v * V::LANES, whole, destination);
     });
 }

@@ -1,6 +1,6 @@
 //! The cost model: what a tile would take, in vector multiply-adds.
 
-use super::{Lowering, Orientation, Tile, row_tiles};
+use super::{Lowering, Orientation, Tile, row_blocks};
 use crate::element::Element;
 use crate::geometry::Shape;
 use crate::kernel::{ChannelFamily, KernelSet, PositionFamily};
@@ -12,20 +12,22 @@ pub(super) fn cost<T: Element>(shape: &Shape, set: &KernelSet<T>, tile: Tile, lo
             channel_cost(shape, set.lanes, &set.channel[tile.family], tile.largest)
         }
         Orientation::PositionsInLanes => {
-            position_cost(shape, set.lanes, &set.position[tile.family], tile.largest, lowering)
+            position_cost(shape, set, &set.position[tile.family], tile.largest, lowering)
         }
     }
 }
 
-/// A call, its tables and the first loads of a tile, in multiply-adds.
-const TILE_OVERHEAD: f64 = 30.0;
+/// A call, its tables and the first loads of a tile, in multiply-adds: a channels-in-lanes one, and one of several positions-in-lanes
+/// ones in a call.
+const CALL_OVERHEAD: f64 = 30.0;
+const TILE_OVERHEAD: f64 = 15.0;
 
 /// Transposing and storing one row of a channels-in-lanes tile. Measured: a 14×32 tile of k = 64 takes 476 more than its
 /// 1792 multiply-adds.
-const TRANSPOSED_STORE: f64 = 14.0;
+const TRANSPOSED_STORE: f64 = 22.0;
 
-/// Storing one vector of a positions-in-lanes tile. Measured: an 8×48 tile of k = 64 takes 200 more than its 1536.
-const VECTOR_STORE: f64 = 7.0;
+/// Storing one vector of a positions-in-lanes tile. Measured: an 8×48 tile of k = 64 takes 60 more than its 1536.
+const VECTOR_STORE: f64 = 2.0;
 
 /// One k of a tile of `sums` registers fed by `loads` loads. A load costs about as much as a multiply-add with
 /// 256-bit vectors and half with 512; fewer than 8 sums wait for each other.
@@ -41,36 +43,48 @@ fn channel_cost<T>(shape: &Shape, lanes: usize, family: &ChannelFamily<T>, large
     let k = shape.k() as f64 * inside(shape);
     let of = |v: usize| {
         let whole = k_cost(p * v, p + v) * (n as f64 / p as f64);
-        k * whole + tiles * (TILE_OVERHEAD + TRANSPOSED_STORE * (v * lanes) as f64)
+        k * whole + tiles * (CALL_OVERHEAD + TRANSPOSED_STORE * (v * lanes) as f64)
     };
     let most = largest + 1;
     let rest = vectors % most;
     (vectors / most) as f64 * of(most) + if rest > 0 { of(rest) } else { 0.0 }
 }
 
-/// Nothing is skipped; packing costs a few instructions a vector, or one a lane where it is strided.
+/// Packing a vector: of one run, at a stride, and more where a row ends or padding is read. Measured with k = 27 and 147.
+const PACKED_VECTOR: f64 = 3.0;
+const PACKED_STRIDE: f64 = 3.0;
+const PACKED_EDGE: f64 = 8.0;
+
+/// Nothing is skipped. Single vectors of positions take a tile of their own.
 fn position_cost<T>(
     shape: &Shape,
-    lanes: usize,
+    set: &KernelSet<T>,
     family: &PositionFamily<T>,
     largest: usize,
     lowering: Lowering,
 ) -> f64 {
-    let v = family.vectors;
-    let tiles = shape.out_plane().div_ceil(v * lanes) as f64;
+    let (v, lanes) = (family.vectors, set.lanes);
+    let vectors = shape.out_plane().div_ceil(lanes) as f64;
     let k = shape.k() as f64;
-    let mut cost = 0.0;
-    for (_, rows) in row_tiles(shape.out_channels, largest) {
-        let computed = 1 << rows;
-        cost += k * k_cost(computed * v, computed + v);
-        cost += TILE_OVERHEAD + VECTOR_STORE * (computed * v) as f64;
+    let mut tiles = 0.0;
+    for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
+        let tile = 1 << log2_rows;
+        let of_one = k * k_cost(tile * v, tile + v) + TILE_OVERHEAD + VECTOR_STORE * (tile * v) as f64;
+        tiles += rows.div_ceil(tile) as f64 * of_one;
     }
+    let mut packing = 0.0;
     if lowering == Lowering::Packed {
-        let runs = (lanes / shape.axes[2].output.max(1) + 1) as f64;
-        let per_vector = if shape.axes[2].stride == 1 { 2.0 + 4.0 * runs } else { 2.0 * lanes as f64 };
-        cost += v as f64 * (k * per_vector + shape.taps() as f64 * 10.0 * runs);
+        let stride = shape.axes[2].stride;
+        // Each row has a beginning and an end, which share a vector.
+        let edges = (1.5 * lanes as f64 / shape.axes[2].output.max(1) as f64).clamp(0.0, lanes as f64);
+        packing = PACKED_VECTOR + PACKED_EDGE * edges;
+        if stride > set.shuffled {
+            packing += 2.0 * lanes as f64;
+        } else if stride > 1 {
+            packing += PACKED_STRIDE;
+        }
     }
-    tiles * cost
+    vectors * (tiles / v as f64 + packing * k)
 }
 
 /// The share of terms that do not read padding.

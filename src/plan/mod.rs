@@ -214,10 +214,11 @@ impl Plan {
             Orientation::ChannelsInLanes => windows + 2 * lines_for::<Tap>(taps),
             Orientation::PositionsInLanes => {
                 let vectors = set.position[tile.family].vectors;
-                let runs = max_runs(&self.shape, set.lanes) * taps * vectors;
+                let runs = max_runs(&self.shape, set.lanes) * taps;
                 windows
-                    + lines_for::<u32>(taps * vectors)
+                    + lines_for::<Run>(taps)
                     + lines_for::<Run>(runs)
+                    + lines_for::<u32>(taps)
                     + lines_for::<T>(channels * taps * vectors * set.lanes)
             }
         }
@@ -345,25 +346,25 @@ fn limits<T: Element>(shape: &Shape, set: &KernelSet<T>, tile: Tile, tuning: Tun
         }
         Orientation::PositionsInLanes => {
             let vectors = set.position[tile.family].vectors;
-            let tables = vectors * (max_runs(shape, set.lanes) * size_of::<Run>() + size_of::<u32>());
+            let tables = (max_runs(shape, set.lanes) + 1) * size_of::<Run>() + size_of::<u32>();
             (vectors * set.lanes * size, size_of::<TapWindow>() + tables, true)
         }
     };
     Limits { bytes_per_k, bytes_per_tap, panel, k: tuning.k_block, taps: tuning.tap_block }
 }
 
-/// Cuts `channels` into tiles of 2ⁱ rows, i ≤ `largest`: (first channel, i). The last may reach behind the end, where
-/// that costs less than one more tile.
-pub(crate) fn row_tiles(channels: usize, largest: usize) -> impl Iterator<Item = (usize, usize)> {
+/// Cuts `channels` into blocks of tiles of 2ⁱ rows, i ≤ `largest`: (first channel, i, channels). The last tile may reach
+/// behind the end, where that costs less than one more tile.
+pub(crate) fn row_blocks(channels: usize, largest: usize) -> impl Iterator<Item = (usize, usize, usize)> {
     let mut next = 0;
     std::iter::from_fn(move || {
         let rest = channels.checked_sub(next).filter(|&rest| rest > 0)?;
         let below = rest.ilog2() as usize;
         let above = usize::from(rest > 3 << below >> 1);
         let log2 = (below + above).min(largest);
-        let first = next;
-        next += 1 << log2;
-        Some((first, log2))
+        let (first, rows) = (next, (rest >> log2 << log2).max(rest.min(1 << log2)));
+        next += rows;
+        Some((first, log2, rows))
     })
 }
 

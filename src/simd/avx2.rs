@@ -12,8 +12,8 @@ pub(crate) struct F64(__m256d);
 
 /// What differs between the two only in names.
 macro_rules! vector {
-    ($vector:ident, $elem:ident, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident,
-     $mul:ident, $div:ident, $max:ident, $min:ident, $compare:ident, $blend:ident) => {
+    ($vector:ident, $elem:ident, $lanes:literal, $splat:ident, $load:ident, $store:ident, $stream:ident,
+     $fma:ident, $add:ident, $mul:ident, $div:ident, $max:ident, $min:ident, $compare:ident, $blend:ident) => {
         type Elem = $elem;
         type Square = [Self; $lanes];
         const LANES: usize = $lanes;
@@ -32,6 +32,12 @@ macro_rules! vector {
         unsafe fn store(self, to: *mut $elem) {
             // SAFETY: `self` proves the instruction set; the caller vouches for the elements.
             unsafe { $store(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn stream(self, to: *mut $elem) {
+            debug_assert!(to.addr() % 32 == 0);
+            // SAFETY: `self` proves the instruction set; the caller vouches for the elements and the alignment.
+            unsafe { $stream(to, self.0) }
         }
         #[inline(always)]
         fn prefetch(at: *const $elem) {
@@ -94,6 +100,7 @@ impl Vector for F32 {
         _mm256_set1_ps,
         _mm256_loadu_ps,
         _mm256_storeu_ps,
+        _mm256_stream_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
         _mm256_mul_ps,
@@ -179,6 +186,7 @@ impl Vector for F64 {
         _mm256_set1_pd,
         _mm256_loadu_pd,
         _mm256_storeu_pd,
+        _mm256_stream_pd,
         _mm256_fmadd_pd,
         _mm256_add_pd,
         _mm256_mul_pd,

@@ -12,7 +12,7 @@ pub(crate) struct F64(__m512d);
 
 /// What differs between the two only in names.
 macro_rules! vector {
-    ($vector:ident, $elem:ident, $lanes:literal, $mask:ident, $splat:ident, $load:ident, $store:ident,
+    ($vector:ident, $elem:ident, $lanes:literal, $mask:ident, $splat:ident, $load:ident, $store:ident, $stream:ident,
      $mask_load:ident, $mask_store:ident, $fma:ident, $add:ident, $mul:ident, $div:ident, $max:ident, $min:ident,
      $compare:ident, $blend:ident) => {
         type Elem = $elem;
@@ -33,6 +33,12 @@ macro_rules! vector {
         unsafe fn store(self, to: *mut $elem) {
             // SAFETY: `self` proves the instruction set; the caller vouches for the elements.
             unsafe { $store(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn stream(self, to: *mut $elem) {
+            debug_assert!(to.addr() % 64 == 0);
+            // SAFETY: `self` proves the instruction set; the caller vouches for the elements and the alignment.
+            unsafe { $stream(to, self.0) }
         }
         #[inline(always)]
         unsafe fn merge_range(self, from: *const $elem, first: usize, end: usize) -> Self {
@@ -103,6 +109,45 @@ macro_rules! vector {
     };
 }
 
+/// Lane `l` is `from[l·stride]` where bit `l·stride` of `span` is set, for strides from 2 to 4.
+///
+/// # Safety
+/// The CPU has the instruction set; the elements whose bits are set are valid for reading.
+#[inline(always)]
+unsafe fn strided(from: *const f32, span: u64, stride: usize) -> __m512 {
+    // SAFETY: the caller's obligations are passed on; masks keep what is not asked for from being read.
+    unsafe {
+        match stride {
+            2 => {
+                let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                _mm512_permutex2var_ps(part(span, from, 0), even, part(span, from, 1))
+            }
+            3 => {
+                let low = _mm512_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 0, 0, 0, 0, 0);
+                let high = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 20, 23, 26, 29);
+                let low = _mm512_permutex2var_ps(part(span, from, 0), low, part(span, from, 1));
+                _mm512_permutex2var_ps(low, high, part(span, from, 2))
+            }
+            _ => {
+                let every = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
+                let low = _mm512_permutex2var_ps(part(span, from, 0), every, part(span, from, 1));
+                let high = _mm512_permutex2var_ps(part(span, from, 2), every, part(span, from, 3));
+                _mm512_shuffle_f32x4::<0x44>(low, high)
+            }
+        }
+    }
+}
+
+/// Sixteen elements from `from + 16·i` on, those whose bits are set in `span >> 16·i`.
+///
+/// # Safety
+/// As [`strided`].
+#[inline(always)]
+unsafe fn part(span: u64, from: *const f32, i: usize) -> __m512 {
+    // SAFETY: the caller's obligations are passed on.
+    unsafe { _mm512_maskz_loadu_ps((span >> (16 * i)) as __mmask16, from.wrapping_add(16 * i)) }
+}
+
 impl Vector for F32 {
     vector!(
         F32,
@@ -112,6 +157,7 @@ impl Vector for F32 {
         _mm512_set1_ps,
         _mm512_loadu_ps,
         _mm512_storeu_ps,
+        _mm512_stream_ps,
         _mm512_mask_loadu_ps,
         _mm512_mask_storeu_ps,
         _mm512_fmadd_ps,
@@ -123,6 +169,73 @@ impl Vector for F32 {
         _mm512_cmp_ps_mask,
         _mm512_mask_blend_ps
     );
+
+    const SHUFFLED: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load_strided(from: *const f32, stride: usize) -> Self {
+        // SAFETY: the caller vouches for the instruction set and the elements. The last load ends with the last
+        // element.
+        unsafe {
+            Self(match stride {
+                2 => {
+                    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+                    _mm512_permutex2var_ps(
+                        _mm512_loadu_ps(from),
+                        even,
+                        _mm512_loadu_ps(from.wrapping_add(15)),
+                    )
+                }
+                3 => {
+                    let low = _mm512_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 0, 0, 0, 0, 0);
+                    let high = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 19, 22, 25, 28, 31);
+                    _mm512_permutex2var_ps(
+                        _mm512_permutex2var_ps(
+                            _mm512_loadu_ps(from),
+                            low,
+                            _mm512_loadu_ps(from.wrapping_add(16)),
+                        ),
+                        high,
+                        _mm512_loadu_ps(from.wrapping_add(30)),
+                    )
+                }
+                4 => {
+                    let low = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
+                    let high = _mm512_setr_epi32(0, 4, 8, 12, 19, 23, 27, 31, 0, 0, 0, 0, 0, 0, 0, 0);
+                    let low = _mm512_permutex2var_ps(
+                        _mm512_loadu_ps(from),
+                        low,
+                        _mm512_loadu_ps(from.wrapping_add(16)),
+                    );
+                    _mm512_shuffle_f32x4::<0x44>(
+                        low,
+                        _mm512_permutex2var_ps(
+                            _mm512_loadu_ps(from.wrapping_add(32)),
+                            high,
+                            _mm512_loadu_ps(from.wrapping_add(45)),
+                        ),
+                    )
+                }
+                _ => return super::merge_lanes(Self::splat(0.0), from, stride, 0, 16),
+            })
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn merge_strided(self, from: *const f32, stride: usize, first: usize, end: usize) -> Self {
+        debug_assert!(first <= end && end <= 16);
+        if stride > 4 || first == end {
+            // SAFETY: the caller's obligations are the same.
+            return unsafe { super::merge_lanes(self, from, stride, first, end) };
+        }
+        // SAFETY: `self` proves the instruction set; the caller vouches for the elements.
+        unsafe {
+            // Bit i: element i lies between the first and the last that are asked for.
+            let span = (2_u64 << ((end - 1) * stride)) - (1 << (first * stride));
+            let lanes = ((1_u32 << end) - (1_u32 << first)) as __mmask16;
+            Self(_mm512_mask_mov_ps(self.0, lanes, strided(from, span, stride)))
+        }
+    }
 
     #[inline(always)]
     fn transpose(m: &mut [Self; 16]) {
@@ -167,6 +280,7 @@ impl Vector for F64 {
         _mm512_set1_pd,
         _mm512_loadu_pd,
         _mm512_storeu_pd,
+        _mm512_stream_pd,
         _mm512_mask_loadu_pd,
         _mm512_mask_storeu_pd,
         _mm512_fmadd_pd,
@@ -178,6 +292,41 @@ impl Vector for F64 {
         _mm512_cmp_pd_mask,
         _mm512_mask_blend_pd
     );
+
+    const SHUFFLED: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load_strided(from: *const f64, stride: usize) -> Self {
+        // SAFETY: the caller vouches for the instruction set and the elements. The last load ends with the last
+        // element.
+        unsafe {
+            if stride != 2 {
+                return super::merge_lanes(Self::splat(0.0), from, stride, 0, 8);
+            }
+            let even = _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15);
+            let (low, high) = (_mm512_loadu_pd(from), _mm512_loadu_pd(from.wrapping_add(7)));
+            Self(_mm512_permutex2var_pd(low, even, high))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn merge_strided(self, from: *const f64, stride: usize, first: usize, end: usize) -> Self {
+        debug_assert!(first <= end && end <= 8);
+        if stride != 2 || first == end {
+            // SAFETY: the caller's obligations are the same.
+            return unsafe { super::merge_lanes(self, from, stride, first, end) };
+        }
+        // Bit i: element i lies between the first and the last that are asked for.
+        let span = (2_u32 << ((end - 1) * 2)) - (1 << (first * 2));
+        let lanes = ((1_u32 << end) - (1_u32 << first)) as __mmask8;
+        // SAFETY: `self` proves the instruction set; only what `span` names is read, for which the caller vouches.
+        unsafe {
+            let low = _mm512_maskz_loadu_pd(span as __mmask8, from);
+            let high = _mm512_maskz_loadu_pd((span >> 8) as __mmask8, from.wrapping_add(8));
+            let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+            Self(_mm512_mask_mov_pd(self.0, lanes, _mm512_permutex2var_pd(low, even, high)))
+        }
+    }
 
     #[inline(always)]
     fn transpose(m: &mut [Self; 8]) {

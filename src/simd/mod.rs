@@ -20,6 +20,8 @@ pub(crate) trait Vector: Copy {
     /// `LANES` vectors.
     type Square: AsRef<[Self]> + AsMut<[Self]>;
     const LANES: usize;
+    /// The largest stride that [`Vector::load_strided`] reads with a few shuffles.
+    const SHUFFLED: usize = 1;
 
     /// All lanes `x`.
     ///
@@ -35,11 +37,41 @@ pub(crate) trait Vector: Copy {
     /// `to` is valid for writing `LANES` elements.
     unsafe fn store(self, to: *mut Self::Elem);
 
+    /// [`Vector::store`] past the caches, where there is such an instruction. [`fence`] has to follow.
+    ///
+    /// # Safety
+    /// As [`Vector::store`]; `to` is aligned to a cache line.
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut Self::Elem) {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { self.store(to) }
+    }
+
     /// Lane `l` becomes `from[l]` for `l` in `first..end`; the others keep theirs.
     ///
     /// # Safety
     /// `first ≤ end ≤ LANES`; `from + l` is valid for reading for `l` in `first..end`. `from` itself need not be.
     unsafe fn merge_range(self, from: *const Self::Elem, first: usize, end: usize) -> Self;
+
+    /// Lane `l` becomes `from[l·stride]`.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`]; what lies from `from` to `from + (LANES − 1)·stride` is valid for reading.
+    #[inline(always)]
+    unsafe fn load_strided(from: *const Self::Elem, stride: usize) -> Self {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { merge_lanes(Self::splat(Self::Elem::ZERO), from, stride, 0, Self::LANES) }
+    }
+
+    /// Lane `l` becomes `from[l·stride]` for `l` in `first..end`; the others keep theirs.
+    ///
+    /// # Safety
+    /// `first ≤ end ≤ LANES`; what lies from `from + first·stride` to `from + (end − 1)·stride` is valid for reading.
+    #[inline(always)]
+    unsafe fn merge_strided(self, from: *const Self::Elem, stride: usize, first: usize, end: usize) -> Self {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { merge_lanes(self, from, stride, first, end) }
+    }
 
     /// Writes the first `lanes` lanes only.
     ///
@@ -73,6 +105,15 @@ pub(crate) trait Vector: Copy {
     fn transpose(square: &mut Self::Square);
 }
 
+/// Makes what [`Vector::stream`] wrote visible to others before anything that is written later.
+pub(crate) fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction.
+    unsafe {
+        core::arch::x86_64::_mm_sfence();
+    }
+}
+
 /// What the activations need beyond arithmetic.
 pub(crate) trait Bits: Vector<Elem = f32> {
     /// Each lane's bits shifted left by 23: the low bits become an exponent.
@@ -84,7 +125,7 @@ pub(crate) trait Bits: Vector<Elem = f32> {
 /// # Safety
 /// As [`Vector::splat`]; `first ≤ end ≤ LANES`; `from + l·stride` is valid for reading for `l` in `first..end`.
 #[inline(always)]
-pub(crate) unsafe fn merge_strided<V: Vector>(
+unsafe fn merge_lanes<V: Vector>(
     onto: V,
     from: *const V::Elem,
     stride: usize,

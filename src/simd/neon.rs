@@ -37,7 +37,7 @@ macro_rules! vector {
         unsafe fn merge_range(self, from: *const $elem, first: usize, end: usize) -> Self {
             // There is no masked load.
             // SAFETY: the caller's obligations are the same.
-            unsafe { super::merge_strided(self, from, 1, first, end) }
+            unsafe { super::merge_lanes(self, from, 1, first, end) }
         }
         #[inline(always)]
         unsafe fn store_first(self, to: *mut $elem, lanes: usize) {

@@ -2,7 +2,7 @@
 
 use wide::{f32x8, f64x4};
 
-use super::{Bits, Vector, merge_strided};
+use super::{Bits, Vector, merge_lanes};
 
 #[derive(Clone, Copy)]
 pub(crate) struct F32(f32x8);
@@ -34,7 +34,7 @@ macro_rules! vector {
             #[inline(always)]
             unsafe fn merge_range(self, from: *const $elem, first: usize, end: usize) -> Self {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { merge_strided(self, from, 1, first, end) }
+                unsafe { merge_lanes(self, from, 1, first, end) }
             }
             #[inline(always)]
             unsafe fn store_first(self, to: *mut $elem, lanes: usize) {
