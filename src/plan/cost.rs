@@ -17,22 +17,26 @@ pub(super) fn cost<T: Element>(shape: &Shape, set: &KernelSet<T>, tile: Tile, lo
     }
 }
 
-/// A call, its tables and the first loads of a tile, in multiply-adds: a channels-in-lanes one, and one of several positions-in-lanes
-/// ones in a call.
+/// A call, its tables and the first loads of a channels-in-lanes tile, in multiply-adds.
 const CALL_OVERHEAD: f64 = 30.0;
-const TILE_OVERHEAD: f64 = 15.0;
 
-/// Transposing and storing one row of a channels-in-lanes tile. Measured: a 14×32 tile of k = 64 takes 476 more than its
-/// 1792 multiply-adds.
+/// Transposing and storing one row of a channels-in-lanes tile. Measured: a 14×32 tile takes 400 more than its multiply-adds
+/// with k = 64, 660 with 576, and 1 000 and more where the output is large.
 const TRANSPOSED_STORE: f64 = 22.0;
 
-/// Storing one vector of a positions-in-lanes tile. Measured: an 8×48 tile of k = 64 takes 60 more than its 1536.
-const VECTOR_STORE: f64 = 2.0;
+/// Storing one vector of a positions-in-lanes tile, and its share of the tile's set-up. Measured with k = 64: an 8×48 tile
+/// takes 79 more than its 1536, a 4×48 tile 26 more than its 768.
+const VECTOR_STORE: f64 = 3.2;
+
+/// Bytes of a panel that is read again from L1, and what reading a vector takes beyond. Measured with k = 144: 4×48 falls
+/// behind 8×48 by 8 %.
+const L1_PANEL: usize = 16 << 10;
+const L2_VECTOR: f64 = 0.4;
 
 /// One k of a tile of `sums` registers fed by `loads` loads. A load costs about as much as a multiply-add with
 /// 256-bit vectors and half with 512; fewer than 8 sums wait for each other.
 fn k_cost(sums: usize, loads: usize) -> f64 {
-    sums.max(loads).max(8) as f64 + 0.5
+    sums.max(loads).max(8) as f64
 }
 
 /// Multiply-adds on padding are skipped; each vector of channels is transposed as it is stored.
@@ -42,7 +46,7 @@ fn channel_cost<T>(shape: &Shape, lanes: usize, family: &ChannelFamily<T>, large
     let vectors = shape.out_channels.div_ceil(lanes);
     let k = shape.k() as f64 * inside(shape);
     let of = |v: usize| {
-        let whole = k_cost(p * v, p + v) * (n as f64 / p as f64);
+        let whole = (k_cost(p * v, p + v) + 0.5) * (n as f64 / p as f64);
         k * whole + tiles * (CALL_OVERHEAD + TRANSPOSED_STORE * (v * lanes) as f64)
     };
     let most = largest + 1;
@@ -66,10 +70,12 @@ fn position_cost<T>(
     let (v, lanes) = (family.vectors, set.lanes);
     let vectors = shape.out_plane().div_ceil(lanes) as f64;
     let k = shape.k() as f64;
+    let panel = shape.k() * v * lanes * size_of::<T>();
+    let reading = if panel > L1_PANEL { L2_VECTOR * v as f64 } else { 0.0 };
     let mut tiles = 0.0;
     for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
         let tile = 1 << log2_rows;
-        let of_one = k * k_cost(tile * v, tile + v) + TILE_OVERHEAD + VECTOR_STORE * (tile * v) as f64;
+        let of_one = k * (k_cost(tile * v, tile + v) + reading) + VECTOR_STORE * (tile * v) as f64;
         tiles += rows.div_ceil(tile) as f64 * of_one;
     }
     let mut packing = 0.0;
