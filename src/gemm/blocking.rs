@@ -13,6 +13,15 @@ const PANEL_BYTES: usize = 128 << 10;
 /// What the tables of taps may fill: they are read along with every k of one channel.
 const TABLE_BYTES: usize = 128 << 10;
 
+/// What the weights of tiles that are computed from one table of taps may fill: about L1, for they are all read for each
+/// tile of positions. Measured: 10 % more on 3→64 7×7 with 37 KB, up to 18 % less with half a megabyte.
+const GROUP_BYTES: usize = 40 << 10;
+
+/// How many tiles, whose weights take `bytes` each, are computed from one table of taps.
+pub(crate) fn tiles_in_group(bytes: usize) -> usize {
+    (GROUP_BYTES / bytes.max(1)).max(1)
+}
+
 /// The largest block of k: whole channels, or some taps of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Blocking {

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use crate::element::Element;
 use crate::epilogue::Epilogue;
-use crate::gemm::blocking::{Blocking, KBlock};
+use crate::gemm::blocking::{self, Blocking, KBlock};
 use crate::gemm::partition::Task;
 use crate::gemm::tiles::Output;
 use crate::kernel::{
-    ChannelTile, Destination, Finish, KernelSet, MAX_POSITIONS, PanelSource, PositionTiles, Run, Tap,
+    ChannelTiles, Destination, Finish, KernelSet, MAX_POSITIONS, PanelSource, PositionTiles, Run, Tap,
 };
 use crate::pack::buffer::{Carver, LINE, Scratch};
 use crate::pack::runs::{self, MAX_SEGMENTS};
@@ -147,18 +147,24 @@ struct Step<'a, T: 'static> {
 }
 
 impl<T: Element> Step<'_, T> {
-    /// Vectors of channels by tiles of positions.
+    /// Tiles of positions by groups of vectors of channels.
     fn channel_tiles(&self, all: &[Tap], some: &mut [Tap]) {
         let (set, shape) = (self.job.set, &self.job.plan.shape);
         let family = &set.channel[self.tile.family];
-        let channels = &self.task.channels;
-        for channel in channels.clone().step_by((self.tile.largest + 1) * set.lanes) {
-            let vectors = (channels.end - channel).div_ceil(set.lanes).min(self.tile.largest + 1);
-            let kernel = family.by_vectors[vectors - 1].run;
-            let rows = (channels.end - channel).min(vectors * set.lanes);
-            let mut rest = self.segments();
+        let k = self.windows.len() * self.block.channels.len();
+        let most = self.tile.largest + 1;
+        let group = blocking::tiles_in_group(most * set.lanes * size_of::<T>() * k);
+        let mut channel = self.task.channels.start;
+        while channel < self.task.channels.end {
+            let rest = self.task.channels.end - channel;
+            let vectors = rest.div_ceil(set.lanes).min(most);
+            let width = vectors * set.lanes;
+            let rows = (rest / width).clamp(1, group) * width;
+            let rows = rows.min(rest);
+            let w = self.w(channel);
+            let mut positions = self.segments();
             for position in self.task.positions.clone().step_by(family.positions) {
-                let segments = rest.next_tile(family.positions);
+                let segments = positions.next_tile(family.positions);
                 let cols = segments.positions();
                 let whole = cols == family.positions && segments.clone().all(|s| s.interior(shape));
                 let taps = if whole {
@@ -169,23 +175,24 @@ impl<T: Element> Step<'_, T> {
                 };
                 let mut table = [0; MAX_POSITIONS];
                 let (origin, offsets) = self.origins(segments, &mut table);
-                let tile = ChannelTile {
+                let tiles = ChannelTiles {
                     x: self.x().wrapping_offset(origin),
                     channel_stride: shape.in_plane(),
                     channels: self.block.channels.len(),
                     taps,
                     offsets,
                     next: family.positions.wrapping_mul(shape.axes[2].stride) as isize,
-                    w: self.w(channel),
+                    w,
                     w_vector: self.job.weights.panel_len(),
                     w_channel: shape.taps() * set.lanes,
                     destination: self.destination(Place { channel, rows, position, cols }),
                 };
                 // SAFETY: the set's instruction set is available. `taps` names, for each tap of the block, the
-                // positions whose windows read inside the image. `w` is the block's part of `vectors` panels,
-                // each of which holds all k. The destination lies in this task's part of the output.
-                unsafe { kernel(&tile) };
+                // positions whose windows read inside the image. `w` is the block's part of the panels of `rows`
+                // channels, each of which holds all k. The destination lies in this task's part of the output.
+                unsafe { (family.by_vectors[vectors - 1].run)(&tiles) };
             }
+            channel += rows;
         }
     }
 
@@ -200,7 +207,8 @@ impl<T: Element> Step<'_, T> {
         let (stride, count) = (shape.axes[2].stride, segments.positions());
         let Some(first) = segments.next() else { return (0, None) };
         let start = first.origin;
-        if stride == 1 && first.len == count {
+        // Where every window starts at its own element, rows follow each other as well.
+        if stride == 1 && (first.len == count || shape.is_pointwise()) {
             return (start, None);
         }
         for segment in std::iter::once(first).chain(segments) {

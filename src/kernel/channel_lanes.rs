@@ -1,40 +1,50 @@
-//! The tile with channels in the lanes: `P` positions × `NV` vectors of channels.
+//! The tile with channels in the lanes: `P` positions × `NV` vectors of channels. A call computes several, one below the
+//! other, from the same table of taps.
 //!
 //! For each k one value per position is broadcast from the image where it lies, whatever the stride or dilation.
 //! Taps on padding are not computed. The tile is transposed in registers as it is stored.
 
-use super::{ChannelTile, Destination, MAX_POSITIONS, Tap, finish, unroll};
+use std::hint::black_box;
+
+use super::{ChannelTiles, Destination, MAX_POSITIONS, Tap, finish, unroll};
 use crate::simd::Vector;
 
 /// # Safety
 /// See [`super::ChannelKernel::run`]: for every channel and tap, the positions in the tap's mask read inside the image;
-/// `w` holds `NV` vectors of weights for every k.
+/// `w` holds `NV` vectors of weights for every k of every tile.
 #[inline(always)]
-pub(crate) unsafe fn run<V: Vector, const P: usize, const NV: usize>(tile: &ChannelTile<'_, V::Elem>) {
+pub(crate) unsafe fn run<V: Vector, const P: usize, const NV: usize>(tiles: &ChannelTiles<'_, V::Elem>) {
     const { assert!(P <= MAX_POSITIONS) };
-    // SAFETY: the caller's obligations are passed on.
-    unsafe {
-        prefetch::<V>(&tile.destination);
-        let zero = V::splat(V::Elem::default());
-        let mut sums = [[zero; NV]; P];
-        if tile.destination.resume {
-            load::<V, P, NV>(&mut sums, tile);
+    for first_row in (0..tiles.destination.rows).step_by(NV * V::LANES) {
+        // SAFETY: the caller's obligations are passed on.
+        unsafe {
+            prefetch::<V, P, NV>(first_row, &tiles.destination);
+            let zero = V::splat(V::Elem::default());
+            let mut sums = [[zero; NV]; P];
+            if tiles.destination.resume {
+                load::<V, P, NV>(&mut sums, first_row, &tiles.destination);
+            }
+            let w = tiles.w.add(first_row / V::LANES * tiles.w_vector);
+            let sums = match tiles.offsets {
+                None => accumulate::<V, P, NV>(sums, w, tiles, |p| p as isize),
+                Some(offsets) => accumulate::<V, P, NV>(sums, w, tiles, |p| offsets[p]),
+            };
+            store::<V, P, NV>(&sums, first_row, &tiles.destination);
         }
-        let sums = match tile.offsets {
-            None => accumulate::<V, P, NV>(sums, tile, |p| p as isize),
-            Some(offsets) => accumulate::<V, P, NV>(sums, tile, |p| offsets[p]),
-        };
-        store::<V, P, NV>(&sums, tile);
     }
 }
 
-/// Asks for the destination's lines before the k loop, which hides what they cost to get.
+/// Asks for the lines of a tile's rows from `first_row` on, before the k loop, which hides what they cost to get.
 #[inline(always)]
-fn prefetch<V: Vector>(destination: &Destination<'_, V::Elem>) {
-    for row in 0..destination.rows {
-        let y = destination.y.wrapping_add(row * destination.row_stride);
+fn prefetch<V: Vector, const P: usize, const NV: usize>(
+    first_row: usize,
+    destination: &Destination<'_, V::Elem>,
+) {
+    let y = destination.y.wrapping_add(first_row * destination.row_stride);
+    for row in 0..NV * V::LANES {
+        let y = y.wrapping_add(row * destination.row_stride);
         V::prefetch_write(y);
-        V::prefetch_write(y.wrapping_add(destination.cols - 1));
+        V::prefetch_write(y.wrapping_add(P - 1));
     }
 }
 
@@ -45,12 +55,13 @@ fn prefetch<V: Vector>(destination: &Destination<'_, V::Elem>) {
 #[inline(always)]
 unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
     mut sums: [[V; NV]; P],
-    tile: &ChannelTile<'_, V::Elem>,
+    mut w: *const V::Elem,
+    tile: &ChannelTiles<'_, V::Elem>,
     offset: impl Fn(usize) -> isize,
 ) -> [[V; NV]; P] {
     let all = (1_u64 << P) - 1;
     let next = offset(P - 1).wrapping_add(tile.next);
-    let (mut x, mut w) = (tile.x, tile.w);
+    let mut x = tile.x;
     for _ in 0..tile.channels {
         for &Tap { x: tap_x, w: tap_w, mask } in tile.taps {
             let x = x.wrapping_offset(tap_x);
@@ -95,8 +106,12 @@ fn step<V: Vector, const NV: usize>(sums: &mut [V; NV], value: V, weights: &[V; 
 #[inline(always)]
 unsafe fn store<V: Vector, const P: usize, const NV: usize>(
     sums: &[[V; NV]; P],
-    tile: &ChannelTile<'_, V::Elem>,
+    first_row: usize,
+    destination: &Destination<'_, V::Elem>,
 ) {
+    // Else the bounds of a clamp are loaded before the k loop, whose sums need every register.
+    let destination = black_box(destination);
+    let whole = first_row + NV * V::LANES <= destination.rows && destination.cols == P;
     // SAFETY: the caller's obligations are passed on.
     unroll!(i in 0..NV * P.div_ceil(V::LANES) => unsafe {
         let (v, first) = (i % NV, i / NV * V::LANES);
@@ -105,7 +120,8 @@ unsafe fn store<V: Vector, const P: usize, const NV: usize>(
             square.as_mut()[lane] = sums[first + lane][v];
         }
         V::transpose(&mut square);
-        finish::store_rows(square.as_ref(), v * V::LANES, first, false, &tile.destination);
+        let whole = whole.then_some(V::LANES.min(P - first));
+        finish::store_rows(square.as_ref(), first_row + v * V::LANES, first, whole, destination);
     });
 }
 
@@ -116,13 +132,14 @@ unsafe fn store<V: Vector, const P: usize, const NV: usize>(
 #[inline(always)]
 unsafe fn load<V: Vector, const P: usize, const NV: usize>(
     sums: &mut [[V; NV]; P],
-    tile: &ChannelTile<'_, V::Elem>,
+    first_row: usize,
+    destination: &Destination<'_, V::Elem>,
 ) {
     // SAFETY: the caller's obligations are passed on.
     unroll!(i in 0..NV * P.div_ceil(V::LANES) => unsafe {
         let (v, first) = (i % NV, i / NV * V::LANES);
         let mut square = sums[0][0].square();
-        finish::load_rows(square.as_mut(), v * V::LANES, first, &tile.destination);
+        finish::load_rows(square.as_mut(), first_row + v * V::LANES, first, destination);
         V::transpose(&mut square);
         for lane in 0..V::LANES.min(P - first) {
             sums[first + lane][v] = square.as_ref()[lane];

@@ -24,7 +24,7 @@ pub(crate) fn prefetch<V: Vector, const R: usize, const NV: usize>(
 }
 
 /// Stores `rows`, the tile's rows from `first_row` on, at the columns from `first_col` on. `whole`: all of them lie in the
-/// destination.
+/// destination, with so many columns.
 ///
 /// # Safety
 /// The destination is valid for writing `rows` × `cols` elements, and its bias for reading `rows`.
@@ -33,18 +33,18 @@ pub(crate) unsafe fn store_rows<V: Vector>(
     rows: &[V],
     first_row: usize,
     first_col: usize,
-    whole: bool,
+    whole: Option<usize>,
     destination: &Destination<'_, V::Elem>,
 ) {
     let lanes = destination.cols.saturating_sub(first_col).min(V::LANES);
     // SAFETY: only rows below `rows` and columns below `cols` are touched.
     unsafe {
-        match destination.finish {
-            Finish::Clamp { bias, lo, hi } if whole => {
+        match (destination.finish, whole) {
+            (Finish::Clamp { bias, lo, hi }, Some(cols)) => {
                 let bounded = lo > V::Elem::NEG_INFINITY || hi < V::Elem::INFINITY;
                 let bounds = (V::splat(lo), V::splat(hi));
                 let y = destination.y.add(first_row * destination.row_stride + first_col);
-                let to = (y, destination.row_stride, bias.add(first_row));
+                let to = (y, destination.row_stride, cols, bias.add(first_row));
                 match (bounded, destination.stream) {
                     (false, false) => store_whole::<V, false, false>(rows, bounds, to),
                     (false, true) => store_whole::<V, false, true>(rows, bounds, to),
@@ -52,7 +52,7 @@ pub(crate) unsafe fn store_rows<V: Vector>(
                     (true, true) => store_whole::<V, true, true>(rows, bounds, to),
                 }
             }
-            Finish::Clamp { bias, lo, hi } => {
+            (Finish::Clamp { bias, lo, hi }, None) => {
                 let (lo, hi) = (V::splat(lo), V::splat(hi));
                 for (i, &row) in rows.iter().enumerate() {
                     if first_row + i < destination.rows {
@@ -62,14 +62,14 @@ pub(crate) unsafe fn store_rows<V: Vector>(
                     }
                 }
             }
-            Finish::Partial => {
+            (Finish::Partial, _) => {
                 for (i, &row) in rows.iter().enumerate() {
                     if first_row + i < destination.rows {
                         put(row, first_row + i, first_col, lanes, destination);
                     }
                 }
             }
-            Finish::Full { run, .. } => {
+            (Finish::Full { run, .. }, _) => {
                 debug_assert!(rows.len() <= MAX_LANES);
                 let mut sums = MaybeUninit::<[V::Elem; MAX_LANES * MAX_LANES]>::uninit();
                 let sums = sums.as_mut_ptr().cast::<V::Elem>();
@@ -82,7 +82,7 @@ pub(crate) unsafe fn store_rows<V: Vector>(
     }
 }
 
-/// Adds the bias, clamps and stores whole vectors.
+/// Adds the bias, clamps and stores `cols` columns.
 ///
 /// # Safety
 /// `y` is valid for writing and aligned where streamed, `bias` valid for reading; `rows` of each.
@@ -90,7 +90,7 @@ pub(crate) unsafe fn store_rows<V: Vector>(
 unsafe fn store_whole<V: Vector, const BOUNDED: bool, const STREAM: bool>(
     rows: &[V],
     (lo, hi): (V, V),
-    (y, row_stride, bias): (*mut V::Elem, usize, *const V::Elem),
+    (y, row_stride, cols, bias): (*mut V::Elem, usize, usize, *const V::Elem),
 ) {
     for (i, &row) in rows.iter().enumerate() {
         // SAFETY: the caller's obligations are passed on.
@@ -100,7 +100,13 @@ unsafe fn store_whole<V: Vector, const BOUNDED: bool, const STREAM: bool>(
                 sum = sum.at_least(lo).at_most(hi);
             }
             let y = y.add(i * row_stride);
-            if STREAM { sum.stream(y) } else { sum.store(y) }
+            if cols < V::LANES {
+                sum.store_first(y, cols);
+            } else if STREAM {
+                sum.stream(y);
+            } else {
+                sum.store(y);
+            }
         }
     }
 }

@@ -81,8 +81,8 @@ pub(crate) enum Finish<'a, T> {
 /// destination).
 pub(crate) type FinishFn<T> = unsafe fn(*const T, usize, usize, usize, &Destination<'_, T>);
 
-/// A tile with channels in the lanes.
-pub(crate) struct ChannelTile<'a, T> {
+/// Tiles with channels in the lanes, one below the other, of the same positions.
+pub(crate) struct ChannelTiles<'a, T> {
     /// The origin of position 0, in the block's first channel. It may lie outside the image.
     pub(crate) x: *const T,
     pub(crate) channel_stride: usize,
@@ -136,7 +136,7 @@ pub(crate) struct PanelSource<'a, T> {
     pub(crate) width: usize,
 }
 
-pub(crate) type ChannelFn<T> = unsafe fn(&ChannelTile<'_, T>);
+pub(crate) type ChannelFn<T> = unsafe fn(&ChannelTiles<'_, T>);
 pub(crate) type PositionFn<T> = unsafe fn(&PositionTiles<'_, T>);
 
 /// Packs a column of vectors of a panel.
@@ -228,9 +228,9 @@ macro_rules! kernel_set {
      panel $panel:ident finish $finish:ident) => {
         $($(
             #[$feature]
-            unsafe fn $cname(tile: &super::ChannelTile<'_, <$vector as crate::simd::Vector>::Elem>) {
+            unsafe fn $cname(tiles: &super::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { super::channel_lanes::run::<$vector, $positions, $cvectors>(tile) }
+                unsafe { super::channel_lanes::run::<$vector, $positions, $cvectors>(tiles) }
             }
         )+)+
         $($(

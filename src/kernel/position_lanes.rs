@@ -100,6 +100,6 @@ unsafe fn store<V: Vector, const R: usize, const NV: usize>(
         for r in 0..R {
             column[r] = sums[r][v];
         }
-        finish::store_rows(&column, first_row, v * V::LANES, whole, destination);
+        finish::store_rows(&column, first_row, v * V::LANES, whole.then_some(V::LANES), destination);
     });
 }

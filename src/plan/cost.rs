@@ -20,18 +20,26 @@ pub(super) fn cost<T: Element>(shape: &Shape, set: &KernelSet<T>, tile: Tile, lo
 /// A call, its tables and the first loads of a channels-in-lanes tile, in multiply-adds.
 const CALL_OVERHEAD: f64 = 30.0;
 
-/// Transposing and storing one row of a channels-in-lanes tile. Measured: a 14×32 tile takes 400 more than its multiply-adds
-/// with k = 64, 660 with 576, and 1 000 and more where the output is large.
-const TRANSPOSED_STORE: f64 = 22.0;
+/// Transposing and storing one row of a channels-in-lanes tile, in an output that L2 holds and in a larger one, whose lines
+/// are fetched to write some elements of each. Measured: a 14×32 tile takes 330 more than its multiply-adds on
+/// 384→64 1×1 14², 400 on 64→64 1×1 56², 1 000 and more on 3→64 7×7 with an output of 112².
+const TRANSPOSED_STORE: f64 = 11.0;
+const TRANSPOSED_STORE_BEYOND: f64 = 22.0;
+const L2_OUTPUT: usize = 1 << 20;
 
 /// Storing one vector of a positions-in-lanes tile, and its share of the tile's set-up. Measured with k = 64: an 8×48 tile
 /// takes 79 more than its 1536, a 4×48 tile 26 more than its 768.
 const VECTOR_STORE: f64 = 3.2;
 
-/// Bytes of a panel that is read again from L1, and what reading a vector takes beyond. Measured with k = 144: 4×48 falls
-/// behind 8×48 by 8 %.
+/// Bytes of a panel that is read again from L1, and how many more loads a vector counts for beyond. Measured with k = 144:
+/// 4×48 falls behind 8×48 by 8 %, which has multiply-adds to hide them behind.
 const L1_PANEL: usize = 16 << 10;
-const L2_VECTOR: f64 = 0.4;
+const L2_VECTOR: usize = 2;
+
+/// Bytes of weights that L2 holds beside a panel, and how much longer tiles take where each panel reads them all from
+/// beyond. Measured: 8×48 reaches 104 GFLOP/s on 512→512 3 stride 2, where channels in lanes reach 113.
+const L2_WEIGHTS: f64 = (768 << 10) as f64;
+const L3_WEIGHTS: f64 = 1.1;
 
 /// One k of a tile of `sums` registers fed by `loads` loads. A load costs about as much as a multiply-add with
 /// 256-bit vectors and half with 512; fewer than 8 sums wait for each other.
@@ -40,14 +48,16 @@ fn k_cost(sums: usize, loads: usize) -> f64 {
 }
 
 /// Multiply-adds on padding are skipped; each vector of channels is transposed as it is stored.
-fn channel_cost<T>(shape: &Shape, lanes: usize, family: &ChannelFamily<T>, largest: usize) -> f64 {
+fn channel_cost<T: Element>(shape: &Shape, lanes: usize, family: &ChannelFamily<T>, largest: usize) -> f64 {
     let (p, n) = (family.positions, shape.out_plane());
     let tiles = n.div_ceil(p) as f64;
     let vectors = shape.out_channels.div_ceil(lanes);
     let k = shape.k() as f64 * inside(shape);
+    let output = (n as f64) * (shape.out_channels * size_of::<T>()) as f64;
+    let store = if output > L2_OUTPUT as f64 { TRANSPOSED_STORE_BEYOND } else { TRANSPOSED_STORE };
     let of = |v: usize| {
         let whole = (k_cost(p * v, p + v) + 0.5) * (n as f64 / p as f64);
-        k * whole + tiles * (CALL_OVERHEAD + TRANSPOSED_STORE * (v * lanes) as f64)
+        k * whole + tiles * (CALL_OVERHEAD + store * (v * lanes) as f64)
     };
     let most = largest + 1;
     let rest = vectors % most;
@@ -71,11 +81,11 @@ fn position_cost<T>(
     let vectors = shape.out_plane().div_ceil(lanes) as f64;
     let k = shape.k() as f64;
     let panel = shape.k() * v * lanes * size_of::<T>();
-    let reading = if panel > L1_PANEL { L2_VECTOR * v as f64 } else { 0.0 };
+    let reading = if panel > L1_PANEL { L2_VECTOR * v } else { 0 };
     let mut tiles = 0.0;
     for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
         let tile = 1 << log2_rows;
-        let of_one = k * (k_cost(tile * v, tile + v) + reading) + VECTOR_STORE * (tile * v) as f64;
+        let of_one = k * k_cost(tile * v, tile + v + reading) + VECTOR_STORE * (tile * v) as f64;
         tiles += rows.div_ceil(tile) as f64 * of_one;
     }
     let mut packing = 0.0;
@@ -90,7 +100,9 @@ fn position_cost<T>(
             packing += PACKED_STRIDE;
         }
     }
-    vectors * (tiles / v as f64 + packing * k)
+    let weights = k * (shape.out_channels * size_of::<T>()) as f64;
+    let streaming = if weights > L2_WEIGHTS { L3_WEIGHTS } else { 1.0 };
+    vectors * (streaming * tiles / v as f64 + packing * k)
 }
 
 /// The share of terms that do not read padding.
