@@ -22,6 +22,9 @@ pub(crate) fn tiles_in_group(bytes: usize) -> usize {
     (GROUP_BYTES / bytes.max(1)).max(1)
 }
 
+/// Elements of an output from which on it does not stay in the caches anyway, so that whole lines are streamed past them.
+pub(crate) const STREAMED: usize = 2 << 20;
+
 /// The largest block of k: whole channels, or some taps of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Blocking {

@@ -39,9 +39,6 @@ struct Place {
     cols: usize,
 }
 
-/// Elements of an output from which on it does not stay in the caches anyway.
-const STREAMED: usize = 2 << 20;
-
 /// Positions from which on aligning the stores of the others pays for a narrow tile more.
 const MIN_ALIGNED: usize = 512;
 
@@ -355,7 +352,7 @@ impl<T: Element> Step<'_, T> {
             rows: place.rows,
             cols: place.cols,
             resume: !self.block.first,
-            stream: self.job.y.len() >= STREAMED
+            stream: self.job.y.len() >= blocking::STREAMED
                 && plane.is_multiple_of(line)
                 && y.addr().is_multiple_of(LINE),
             finish: self.finish(place.channel, index),

@@ -11,6 +11,7 @@ kernel_set! {
         12 x [avx2_f32_channels_12x8: 1]
     }
     position {
+        3 x [avx2_f32_positions_1x24: 1, avx2_f32_positions_2x24: 2, avx2_f32_positions_4x24: 4],
         2 x [avx2_f32_positions_1x16: 1, avx2_f32_positions_2x16: 2, avx2_f32_positions_4x16: 4],
         1 x [avx2_f32_positions_1x8: 1, avx2_f32_positions_2x8: 2, avx2_f32_positions_4x8: 4, avx2_f32_positions_8x8: 8]
     }
@@ -25,6 +26,7 @@ kernel_set! {
         12 x [avx2_f64_channels_12x4: 1]
     }
     position {
+        3 x [avx2_f64_positions_1x12: 1, avx2_f64_positions_2x12: 2, avx2_f64_positions_4x12: 4],
         2 x [avx2_f64_positions_1x8: 1, avx2_f64_positions_2x8: 2, avx2_f64_positions_4x8: 4],
         1 x [avx2_f64_positions_1x4: 1, avx2_f64_positions_2x4: 2, avx2_f64_positions_4x4: 4]
     }

@@ -2,15 +2,14 @@
 
 use super::{Lowering, Orientation, Tile, row_blocks};
 use crate::element::Element;
+use crate::gemm::blocking::STREAMED;
 use crate::geometry::Shape;
 use crate::kernel::{ChannelFamily, KernelSet, PositionFamily};
 
 /// The estimated cost of one group of one image, in vector multiply-adds.
 pub(super) fn cost<T: Element>(shape: &Shape, set: &KernelSet<T>, tile: Tile, lowering: Lowering) -> f64 {
     match tile.orientation {
-        Orientation::ChannelsInLanes => {
-            channel_cost(shape, set.lanes, &set.channel[tile.family], tile.largest)
-        }
+        Orientation::ChannelsInLanes => channel_cost(shape, set, &set.channel[tile.family], tile.largest),
         Orientation::PositionsInLanes => {
             position_cost(shape, set, &set.position[tile.family], tile.largest, lowering)
         }
@@ -27,9 +26,17 @@ const TRANSPOSED_STORE: f64 = 11.0;
 const TRANSPOSED_STORE_BEYOND: f64 = 22.0;
 const L2_OUTPUT: usize = 1 << 20;
 
+/// Following the list of taps, for each k. A multiply-add of 512 bits hides it; of shorter ones two are done in a cycle, and
+/// what there is besides them fills it. Measured: AVX2's 6×16 reaches 67 % of the peak where its 4×24 reaches 90.
+const TAP_LIST: f64 = 6.0;
+
 /// Storing one vector of a positions-in-lanes tile, and its share of the tile's set-up. Measured with k = 64: an 8×48 tile
 /// takes 79 more than its 1536, a 4×48 tile 26 more than its 768.
 const VECTOR_STORE: f64 = 3.2;
+
+/// The same where the output is so large that it is streamed, but the tile is not of whole lines. Measured with AVX2 on 3→64
+/// 3×3: 4×24 reaches 46 GFLOP/s, 4×16 73.
+const UNSTREAMED_STORE: f64 = 20.0;
 
 /// Bytes of a panel that is read again from L1, and how many more loads a vector counts for beyond. Measured with k = 144:
 /// 4×48 falls behind 8×48 by 8 %, which has multiply-adds to hide them behind.
@@ -48,7 +55,14 @@ fn k_cost(sums: usize, loads: usize) -> f64 {
 }
 
 /// Multiply-adds on padding are skipped; each vector of channels is transposed as it is stored.
-fn channel_cost<T: Element>(shape: &Shape, lanes: usize, family: &ChannelFamily<T>, largest: usize) -> f64 {
+fn channel_cost<T: Element>(
+    shape: &Shape,
+    set: &KernelSet<T>,
+    family: &ChannelFamily<T>,
+    largest: usize,
+) -> f64 {
+    let lanes = set.lanes;
+    let list = if lanes * size_of::<T>() < 64 { TAP_LIST } else { 0.5 };
     let (p, n) = (family.positions, shape.out_plane());
     let tiles = n.div_ceil(p) as f64;
     let vectors = shape.out_channels.div_ceil(lanes);
@@ -56,7 +70,7 @@ fn channel_cost<T: Element>(shape: &Shape, lanes: usize, family: &ChannelFamily<
     let output = (n as f64) * (shape.out_channels * size_of::<T>()) as f64;
     let store = if output > L2_OUTPUT as f64 { TRANSPOSED_STORE_BEYOND } else { TRANSPOSED_STORE };
     let of = |v: usize| {
-        let whole = (k_cost(p * v, p + v) + 0.5) * (n as f64 / p as f64);
+        let whole = (k_cost(p * v, p + v) + list) * (n as f64 / p as f64);
         k * whole + tiles * (CALL_OVERHEAD + store * (v * lanes) as f64)
     };
     let most = largest + 1;
@@ -80,12 +94,15 @@ fn position_cost<T>(
     let (v, lanes) = (family.vectors, set.lanes);
     let vectors = shape.out_plane().div_ceil(lanes) as f64;
     let k = shape.k() as f64;
+    let line = 64 / size_of::<T>();
+    let streamed = shape.output_len() >= STREAMED && shape.out_plane().is_multiple_of(line);
+    let store = if streamed && !(v * lanes).is_multiple_of(line) { UNSTREAMED_STORE } else { VECTOR_STORE };
     let panel = shape.k() * v * lanes * size_of::<T>();
     let reading = if panel > L1_PANEL { L2_VECTOR * v } else { 0 };
     let mut tiles = 0.0;
     for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
         let tile = 1 << log2_rows;
-        let of_one = k * k_cost(tile * v, tile + v + reading) + VECTOR_STORE * (tile * v) as f64;
+        let of_one = k * k_cost(tile * v, tile + v + reading) + store * (tile * v) as f64;
         tiles += rows.div_ceil(tile) as f64 * of_one;
     }
     let mut packing = 0.0;

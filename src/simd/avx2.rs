@@ -111,6 +111,23 @@ impl Vector for F32 {
         _mm256_blendv_ps
     );
 
+    const SHUFFLED: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load_strided(from: *const f32, stride: usize) -> Self {
+        // SAFETY: the caller vouches for the instruction set and the elements. The second load ends with the last
+        // element.
+        unsafe {
+            if stride != 2 {
+                return super::merge_lanes(Self::splat(0.0), from, stride, 0, 8);
+            }
+            let (low, high) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.wrapping_add(7)));
+            // Quarters of 0 2 | 8 10 and 4 6 | 12 14.
+            let pairs = _mm256_castps_pd(_mm256_shuffle_ps::<0b11_01_10_00>(low, high));
+            Self(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(pairs)))
+        }
+    }
+
     #[inline(always)]
     unsafe fn merge_range(self, from: *const f32, first: usize, end: usize) -> Self {
         debug_assert!(first <= end && end <= 8);
