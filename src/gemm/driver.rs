@@ -52,7 +52,9 @@ impl<T: Element> Job<'_, T> {
             for task in grid.part(part, parts) {
                 self.run_task(&task, tile, &mut tables);
             }
-            fence();
+            if self.y.len() >= blocking::STREAMED {
+                fence();
+            }
         });
     }
 
