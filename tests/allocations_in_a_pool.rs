@@ -43,7 +43,8 @@ fn the_steady_state_in_a_pool_allocates_nothing() {
     let weight = vec![0.1; 48 * 32 * 9];
     let (x, residual) = (vec![1.0; 32 * 24 * 24], vec![0.5; 48 * 24 * 24]);
     let mut y = residual.clone();
-    for threads in if reduced() { vec![1, 2] } else { vec![1, 2, 3, 8] } {
+    let (pools, calls): (&[usize], _) = if reduced() { (&[1, 2], 5) } else { (&[1, 2, 3, 8], 100) };
+    for &threads in pools {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .start_handler(|_| COUNTED.set(true))
@@ -69,7 +70,7 @@ fn the_steady_state_in_a_pool_allocates_nothing() {
                 // steady state is that of the first round without, within some.
                 let mut round = || {
                     let before = CALLS.load(Ordering::Relaxed);
-                    (0..if reduced() { 5 } else { 100 }).for_each(|_| call());
+                    (0..calls).for_each(|_| call());
                     CALLS.load(Ordering::Relaxed) - before
                 };
                 let first = round();
