@@ -83,5 +83,6 @@ fn the_steady_state_in_a_pool_allocates_nothing() {
     COUNTED.set(true);
     drop(std::hint::black_box(vec![0_u8; 1000]));
     COUNTED.set(false);
-    assert_eq!(CALLS.load(Ordering::Relaxed), before + 1, "allocations are counted");
+    // Threads that end may do so as well.
+    assert!(CALLS.load(Ordering::Relaxed) > before, "allocations are counted");
 }
