@@ -1,13 +1,15 @@
 //! What calls allocate: nothing in the steady state, and at most a MiB of scratch for the first.
 
 mod common;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../examples/common/layer.rs"]
+mod layer;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use common::{Extras, Problem, Way, activations, announce, reduced, ways};
 use convgemm::{Activation, Algorithm, Conv, Element, ForwardOptions, Isa, Parallelism, Params, Workspace};
-use serde::Deserialize;
 
 /// What a thread allocated since the counts were set to 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -248,37 +250,6 @@ fn errors_of_lengths_allocate_nothing() {
     assert_eq!(counted(&mut call), Counts::default());
 }
 
-/// A layer of `benches/layers.json`.
-#[derive(Deserialize)]
-struct Listed {
-    name: String,
-    n: usize,
-    c_in: usize,
-    h: usize,
-    w: usize,
-    c_out: usize,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    dilation: [usize; 2],
-    groups: usize,
-}
-
-impl Listed {
-    fn all() -> Vec<Self> {
-        serde_json::from_str(include_str!("../benches/layers.json")).unwrap()
-    }
-
-    fn problem(&self) -> Problem<2> {
-        let params = Params::new(self.c_in, self.c_out, self.kernel)
-            .stride(self.stride)
-            .padding(self.padding)
-            .dilation(self.dilation)
-            .groups(self.groups);
-        Problem::new(params, self.n, [self.h, self.w])
-    }
-}
-
 /// Of each part; a thread has two at most.
 const MOST_SCRATCH: usize = 512 << 10;
 const LINE: usize = 64;
@@ -286,8 +257,8 @@ const LINE: usize = 64;
 const QUICK: u128 = 200_000_000;
 
 /// Plans the layer, and runs it where it has at most so many multiplications.
-fn check_scratch<T: Element>(listed: &Listed, isa: Isa, most: u128) {
-    let Problem { params, batch, extent } = listed.problem();
+fn check_scratch<T: Element>(listed: &layer::Layer, isa: Isa, most: u128) {
+    let (params, batch, extent) = (listed.params::<2>(), listed.n, listed.extent());
     let geometry = params.geometry(batch, extent).unwrap();
     let conv = Conv::<T, 2>::with_params(params).isa(isa).activation(Activation::Relu);
     let conv = conv.build(&vec![T::from_f64(0.5); geometry.weight_len()]).unwrap();
@@ -316,7 +287,7 @@ fn check_scratch<T: Element>(listed: &Listed, isa: Isa, most: u128) {
 fn scratch_of_the_listed_layers_f32_on_every_isa() {
     announce("scratch_of_the_listed_layers_f32");
     for isa in Isa::available() {
-        Listed::all().iter().for_each(|listed| check_scratch::<f32>(listed, isa, u128::MAX));
+        layer::read(None).unwrap().iter().for_each(|listed| check_scratch::<f32>(listed, isa, u128::MAX));
     }
 }
 
@@ -325,7 +296,7 @@ fn scratch_of_the_listed_layers_f64_on_every_isa() {
     announce("scratch_of_the_listed_layers_f64");
     for isa in Isa::available() {
         // Scratch does not depend on the batch.
-        let single = Listed::all().into_iter().filter(|listed| listed.n == 1);
+        let single = layer::read(None).unwrap().into_iter().filter(|listed| listed.n == 1);
         single.for_each(|listed| check_scratch::<f64>(&listed, isa, QUICK));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::pack::buffer::LINE;
+
 /// What a tile's packed weights may fill of L2 (256 KiB to 2 MiB on today's cores), so that they stay there while
 /// the positions go by.
 const WEIGHTS_BYTES: usize = 512 << 10;
@@ -22,8 +24,18 @@ pub(crate) fn tiles_in_group(bytes: usize) -> usize {
     (GROUP_BYTES / bytes.max(1)).max(1)
 }
 
-/// Elements of an output from which on it does not stay in the caches anyway, so that whole lines are streamed past them.
-pub(crate) const STREAMED: usize = 2 << 20;
+/// Elements of an output from which on it does not stay in the caches anyway, so that lines are streamed past them.
+const STREAMED: usize = 2 << 20;
+
+/// Whether an output of `len` elements is streamed.
+pub(crate) fn streamed(len: usize) -> bool {
+    len >= STREAMED
+}
+
+/// Whether `elements` of `size` bytes each are whole cache lines.
+pub(crate) fn whole_lines(elements: usize, size: usize) -> bool {
+    elements.is_multiple_of(LINE / size)
+}
 
 /// The largest block of k: whole channels, or some taps of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

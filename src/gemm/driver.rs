@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::element::Element;
 use crate::epilogue::Epilogue;
-use crate::gemm::blocking::{self, Blocking, KBlock};
+use crate::gemm::blocking::{Blocking, KBlock, streamed, tiles_in_group, whole_lines};
 use crate::gemm::partition::Task;
 use crate::gemm::tiles::Output;
 use crate::kernel::{
@@ -52,7 +52,7 @@ impl<T: Element> Job<'_, T> {
             for task in grid.part(part, parts) {
                 self.run_task(&task, tile, &mut tables);
             }
-            if self.y.len() >= blocking::STREAMED {
+            if streamed(self.y.len()) {
                 fence();
             }
         });
@@ -152,14 +152,13 @@ impl<T: Element> Step<'_, T> {
         let family = &set.channel[self.tile.family];
         let k = self.windows.len() * self.block.channels.len();
         let most = self.tile.largest + 1;
-        let group = blocking::tiles_in_group(most * set.lanes * size_of::<T>() * k);
+        let group = tiles_in_group(most * set.lanes * size_of::<T>() * k);
         let mut channel = self.task.channels.start;
         while channel < self.task.channels.end {
             let rest = self.task.channels.end - channel;
             let vectors = rest.div_ceil(set.lanes).min(most);
             let width = vectors * set.lanes;
-            let rows = (rest / width).clamp(1, group) * width;
-            let rows = rows.min(rest);
+            let rows = ((rest / width).clamp(1, group) * width).min(rest);
             let w = self.w(channel);
             let mut positions = self.segments();
             for position in self.task.positions.clone().step_by(family.positions) {
@@ -286,14 +285,11 @@ impl<T: Element> Step<'_, T> {
     /// How many positions there are before a cache line of the output begins, where all rows of it have theirs at the same
     /// positions: a store that crosses a line takes twice as long, and only a whole line can be streamed.
     fn lead(&self) -> usize {
-        let (shape, line) = (&self.job.plan.shape, LINE / size_of::<T>());
+        let size = size_of::<T>();
         let index = self.job.index(self.task, self.task.channels.start, self.task.positions.start);
         let lead = self.job.y.at(index).align_offset(LINE);
-        if shape.out_plane().is_multiple_of(line) && lead < line && self.task.positions.len() >= MIN_ALIGNED {
-            lead
-        } else {
-            0
-        }
+        let aligned = whole_lines(self.job.plan.shape.out_plane(), size) && lead < LINE / size;
+        if aligned && self.task.positions.len() >= MIN_ALIGNED { lead } else { 0 }
     }
 
     /// The plan's family, or the one of single vectors where `rest` positions, or a lead, would leave lanes of it idle.
@@ -347,15 +343,17 @@ impl<T: Element> Step<'_, T> {
         let index = self.job.index(self.task, place.channel, place.position);
         debug_assert!(index + (place.rows - 1) * plane + place.cols <= self.job.y.len());
         let y = self.job.y.at(index);
-        let line = LINE / size_of::<T>();
+        let size = size_of::<T>();
         Destination {
             y,
             row_stride: plane,
             rows: place.rows,
             cols: place.cols,
             resume: !self.block.first,
-            stream: self.job.y.len() >= blocking::STREAMED
-                && plane.is_multiple_of(line)
+            // A part of a line that is streamed takes as long as a whole one.
+            stream: streamed(self.job.y.len())
+                && whole_lines(plane, size)
+                && whole_lines(place.cols, size)
                 && y.addr().is_multiple_of(LINE),
             finish: self.finish(place.channel, index),
         }

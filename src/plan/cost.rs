@@ -2,7 +2,7 @@
 
 use super::{Lowering, Orientation, Tile, row_blocks};
 use crate::element::Element;
-use crate::gemm::blocking::STREAMED;
+use crate::gemm::blocking::{streamed, whole_lines};
 use crate::geometry::Shape;
 use crate::kernel::{ChannelFamily, KernelSet, PositionFamily};
 
@@ -94,10 +94,10 @@ fn position_cost<T>(
     let (v, lanes) = (family.vectors, set.lanes);
     let vectors = shape.out_plane().div_ceil(lanes) as f64;
     let k = shape.k() as f64;
-    let line = 64 / size_of::<T>();
-    let streamed = shape.output_len() >= STREAMED && shape.out_plane().is_multiple_of(line);
-    let store = if streamed && !(v * lanes).is_multiple_of(line) { UNSTREAMED_STORE } else { VECTOR_STORE };
-    let panel = shape.k() * v * lanes * size_of::<T>();
+    let size = size_of::<T>();
+    let streamed = streamed(shape.output_len()) && whole_lines(shape.out_plane(), size);
+    let store = if streamed && !whole_lines(v * lanes, size) { UNSTREAMED_STORE } else { VECTOR_STORE };
+    let panel = shape.k() * v * lanes * size;
     let reading = if panel > L1_PANEL { L2_VECTOR * v } else { 0 };
     let mut tiles = 0.0;
     for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
