@@ -301,12 +301,16 @@ impl Axis {
 
     /// The windows that read inside the image with tap `k`.
     pub(crate) fn windows(&self, k: usize) -> std::ops::Range<usize> {
-        let offset = (k * self.dilation) as isize - self.pad_begin;
-        let first_at = |coordinate: isize| match usize::try_from(coordinate - offset) {
-            Ok(distance) => distance.div_ceil(self.stride).min(self.output),
+        self.inside((k * self.dilation) as isize - self.pad_begin, self.output)
+    }
+
+    /// Those of `len` coordinates, a stride apart from `start` on, that lie inside the image.
+    pub(crate) fn inside(&self, start: isize, len: usize) -> std::ops::Range<usize> {
+        let first_at = |coordinate: isize| match usize::try_from(coordinate - start) {
+            Ok(distance) => distance.div_ceil(self.stride).min(len),
             Err(_) => 0,
         };
-        // At 0 and at the end: the first window that reads there or behind.
+        // At 0 and at the end: the first that lies there or behind.
         first_at(0)..first_at(self.input as isize)
     }
 
@@ -351,7 +355,12 @@ impl Shape {
 
     /// Taps of one kernel plane.
     pub(crate) fn taps(&self) -> usize {
-        self.axes.iter().map(|a| a.kernel).product()
+        self.kernel().iter().product()
+    }
+
+    /// The kernel's extents.
+    pub(crate) fn kernel(&self) -> [usize; 3] {
+        self.axes.map(|a| a.kernel)
     }
 
     /// Terms of one output element, padding included: the k of the GEMM.
@@ -375,6 +384,15 @@ impl Shape {
     pub(crate) fn tap(&self, t: usize) -> [usize; 3] {
         let [_, h, w] = self.axes.map(|a| a.kernel);
         [t / (h * w), t / w % h, t % w]
+    }
+
+    /// The same with all positions in one row: where [`Shape::is_pointwise`].
+    pub(crate) fn as_one_row(mut self) -> Self {
+        let plane = self.in_plane();
+        let [depth, height, width] = &mut self.axes;
+        (depth.input, depth.output, height.input, height.output) = (1, 1, 1, 1);
+        (width.input, width.output) = (plane, plane);
+        self
     }
 
     /// Whether the im2col matrix of an image is the image itself.

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{
-    Expected, Extras, Problem, Random, Way, announce, assert_same_bits, for_all, problems, reduced, ways,
+    Expected, Extras, Problem, Random, Way, announce, assert_same_bits, direct_ways, for_all, problems,
+    reduced, ways,
 };
 use convgemm::{Conv, Element, Padding, Params, Workspace};
 use proptest::prelude::*;
@@ -236,7 +237,8 @@ mod memory {
         let mut workspace = Workspace::new();
         for extras in [Extras::none(), Extras::all()] {
             let expected = Expected::new(&problem.oracle_of(&data, &extras), &extras.activation);
-            for way in ways::<T>().into_iter().flat_map(packed_too) {
+            let ways = ways::<T>().into_iter().flat_map(packed_too);
+            for way in ways.chain(direct_ways::<T, D>(&problem)) {
                 for side in [Side::Before, Side::Behind] {
                     let weight = Guarded::new(&data.weight, side);
                     let (x, residual) = (Guarded::new(&data.x, side), Guarded::new(&data.residual, side));
@@ -255,7 +257,7 @@ mod memory {
         }
     }
 
-    /// The way as it is, and with its panels packed where it has any.
+    /// The way as it is, and with rows copied where it could do without.
     fn packed_too(way: Way) -> Vec<Way> {
         let packed = Way { tuning: way.tuning.lowering(convgemm::Lowering::Packed), ..way };
         let packs =
@@ -277,6 +279,9 @@ mod memory {
         check::<T, 2>(layer(2, 5, [3, 3]).padding([4, 4]).dilation([4, 4]), 1, [9, 9]);
         check::<T, 2>(layer(2, 5, [2, 3]).pad_begin([-1, -2]).pad_end([-1, 3]), 1, [6, 20]);
         check::<T, 2>(layer(7, 7, [3, 3]).padding([1, 1]).groups(7), 1, [4, 18]);
+        check::<T, 2>(layer(3, 3, [5, 5]).padding([2, 2]).stride([2, 2]).groups(3), 1, [9, 73]);
+        check::<T, 2>(layer(2, 4, [7, 7]).pad_begin([-1, 3]).pad_end([2, -2]).groups(2), 1, [16, 39]);
+        check::<T, 2>(layer(2, 1, [3, 3]).stride([2, 2]), 2, [15, 32]);
         check::<T, 2>(layer(1, 2, [3, 3]).padding([3, 3]), 1, [0, 2]);
         check::<T, 3>(Params::new(2, 9, [2, 3, 3]).padding([1, 1, 1]), 1, [3, 4, 5]);
         check::<T, 1>(Params::new(3, 8, [1]), 0, [16]);

@@ -24,6 +24,7 @@ struct Case<const D: usize> {
     activation: usize,
     k_block: Option<usize>,
     tap_block: Option<usize>,
+    band: Option<[usize; 2]>,
     /// Whether images that are their own im2col matrix are packed all the same.
     packed: bool,
     seed: u64,
@@ -31,15 +32,17 @@ struct Case<const D: usize> {
 
 fn cases<const D: usize>() -> impl Strategy<Value = Case<D>> {
     let blocks = (proptest::option::of(1..=24_usize), proptest::option::weighted(0.3, 1..=6_usize));
+    let band = proptest::option::of((1..=6_usize, 1..=40_usize).prop_map(|(rows, cols)| [rows, cols]));
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
-    (problems(), flags, 0..64_usize, blocks, any::<u64>()).prop_map(
-        |(problem, (bias, residual, packed), activation, (k_block, tap_block), seed)| Case {
+    (problems(), flags, 0..64_usize, blocks, band, any::<u64>()).prop_map(
+        |(problem, (bias, residual, packed), activation, (k_block, tap_block), band, seed)| Case {
             problem,
             bias,
             residual,
             activation,
             k_block,
             tap_block,
+            band,
             packed,
             seed,
         },
@@ -60,6 +63,7 @@ impl<const D: usize> Case<D> {
     fn tuned(&self, mut way: Way) -> Way {
         way.tuning.k_block = self.k_block.or(way.tuning.k_block);
         way.tuning.tap_block = self.tap_block.or(way.tuning.tap_block);
+        way.tuning.band = self.band.or(way.tuning.band);
         if self.packed && way.tuning.kernel.is_some_and(holds_positions) {
             way.tuning.lowering = Some(Lowering::Packed);
         }

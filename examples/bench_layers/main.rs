@@ -38,11 +38,11 @@ struct Arguments {
     /// Seconds to time each layer for, at least.
     #[arg(long, default_value_t = 0.2)]
     min_time: f64,
-    /// auto, gemm, or im2col for the baseline, which computes in one thread.
+    /// auto, gemm, direct where it applies, or im2col for the baseline, which computes in one thread.
     #[arg(long, default_value = "auto")]
     algorithm: Which,
     /// portable, avx2, avx512 or neon; the best unless given.
-    #[arg(long)]
+    #[arg(long, env = convgemm::ISA_VARIABLE)]
     isa: Option<Isa>,
     /// The element type.
     #[arg(long, default_value = "f32")]
@@ -66,6 +66,7 @@ enum Dtype {
 enum Which {
     Auto,
     Gemm,
+    Direct,
     Im2col,
 }
 
@@ -74,6 +75,7 @@ impl From<Which> for Algorithm {
         match which {
             Which::Auto => Self::Auto,
             Which::Gemm => Self::Gemm,
+            Which::Direct => Self::Direct,
             Which::Im2col => Self::Im2col,
         }
     }

@@ -30,7 +30,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     threads: usize,
     /// portable, avx2, avx512 or neon; the best unless given.
-    #[arg(long)]
+    #[arg(long, env = convgemm::ISA_VARIABLE)]
     isa: Option<Isa>,
     /// The element type is f64 rather than f32.
     #[arg(long)]

@@ -65,6 +65,7 @@ struct WayInput {
     algorithm: u8,
     k_block: Option<u8>,
     tap_block: Option<u8>,
+    band: Option<[u8; 2]>,
     parts: Option<u8>,
     lowering: u8,
     orientation: u8,
@@ -283,6 +284,7 @@ impl WayInput {
         let mut tuning = Tuning::default();
         tuning.k_block = self.k_block.map(usize::from);
         tuning.tap_block = self.tap_block.map(|taps| usize::from(taps % 32));
+        tuning.band = self.band.map(|band| band.map(|extent| usize::from(extent % 64)));
         tuning.parts = self.parts.map(usize::from);
         tuning.lowering = match self.lowering % 8 {
             0 => Some(Lowering::InPlace),

@@ -5,7 +5,7 @@ mod materialised;
 use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::error::Result;
-use crate::gemm::driver::Job;
+use crate::gemm::step::Job;
 use crate::gemm::tiles::Output;
 use crate::kernel::KernelSet;
 use crate::pack::buffer::Scratch;

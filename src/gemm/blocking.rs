@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use crate::pack::buffer::LINE;
+use crate::pack::taps::TapBox;
 
 /// What a tile's packed weights may fill of L2 (256 KiB to 2 MiB on today's cores), so that they stay there while
 /// the positions go by.
 const WEIGHTS_BYTES: usize = 512 << 10;
 
-/// What a packed panel of positions may fill: half of L2's smallest size, for it is read once for each tile of
-/// channels.
-const PANEL_BYTES: usize = 128 << 10;
+/// What a band of rows may fill of L2: it is read once for each tile of channels.
+pub(crate) const BAND_BYTES: usize = 256 << 10;
 
 /// What the tables of taps may fill: they are read along with every k of one channel.
 const TABLE_BYTES: usize = 128 << 10;
@@ -37,18 +37,19 @@ pub(crate) fn whole_lines(elements: usize, size: usize) -> bool {
     elements.is_multiple_of(LINE / size)
 }
 
-/// The largest block of k: whole channels, or some taps of one.
+/// The largest block of k: whole channels, or a box of the taps of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Blocking {
     pub(crate) channels: usize,
-    pub(crate) taps: usize,
+    /// All of the kernel, or consecutive planes, rows or columns of it.
+    pub(crate) taps: [usize; 3],
 }
 
 /// A block of k: `channels` × `taps`, consecutive in the order of the sum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KBlock {
     pub(crate) channels: Range<usize>,
-    pub(crate) taps: Range<usize>,
+    pub(crate) taps: TapBox,
     pub(crate) first: bool,
     pub(crate) last: bool,
 }
@@ -56,43 +57,70 @@ pub(crate) struct KBlock {
 /// What bounds a block.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Bytes that each k takes in the cache that the block is to stay in.
-    pub(crate) bytes_per_k: usize,
-    /// Bytes of tables for each tap.
-    pub(crate) bytes_per_tap: usize,
-    /// Whether those bytes are scratch (a panel) or weights.
-    pub(crate) panel: bool,
-    /// Forces blocks of about so many k.
-    pub(crate) k: Option<usize>,
-    /// Forces blocks of at most so many taps.
-    pub(crate) taps: Option<usize>,
+    /// Channels whose weights or rows the cache holds.
+    pub(crate) channels: usize,
+    /// Taps of one channel that the cache, and the tables, hold.
+    pub(crate) taps: usize,
+}
+
+impl Limits {
+    /// Where the weights of a tile, `bytes` for each k, are to stay in the cache, and tables take `bytes_per_tap`.
+    pub(crate) fn weights(taps: usize, bytes: usize, bytes_per_tap: usize) -> Self {
+        Self { channels: WEIGHTS_BYTES / bytes / taps, taps: TABLE_BYTES / bytes_per_tap }
+    }
+
+    /// Where a channel of a band takes `bytes` with all `taps`, and `bytes_per_tap` with a part of them.
+    pub(crate) fn bands(taps: usize, bytes: usize, bytes_per_tap: usize) -> Self {
+        let table = TABLE_BYTES / size_of::<usize>();
+        let part = table.min(BAND_BYTES / bytes_per_tap);
+        Self {
+            channels: BAND_BYTES / bytes,
+            taps: if bytes <= BAND_BYTES && taps <= table { taps } else { part },
+        }
+    }
+
+    /// Blocks of about `k` terms, and at most `taps` taps.
+    pub(crate) fn forced(mut self, all: usize, k: Option<usize>, taps: Option<usize>) -> Self {
+        if let Some(k) = k {
+            self.channels = self.channels.min(k / all);
+        }
+        self.taps = taps.map_or(self.taps, |taps| self.taps.min(taps));
+        self
+    }
 }
 
 impl Blocking {
-    pub(crate) fn new(channels: usize, taps: usize, limits: Limits) -> Self {
-        let budget = if limits.panel { PANEL_BYTES } else { WEIGHTS_BYTES };
-        let k = limits.k.unwrap_or(budget / limits.bytes_per_k).max(1);
-        let mut most_taps = limits.taps.unwrap_or(TABLE_BYTES / limits.bytes_per_tap).max(1);
-        if limits.panel {
-            // The panel is scratch: even one channel's taps have to fit.
-            most_taps = most_taps.min(k);
-        }
-        if taps > most_taps {
-            return Self { channels: 1, taps: most_taps };
+    /// For `channels` channels of `kernel`.
+    pub(crate) fn new(channels: usize, kernel: [usize; 3], limits: Limits) -> Self {
+        let [_, height, width] = kernel;
+        let most = limits.taps.max(1);
+        if kernel.iter().product::<usize>() > most {
+            let taps = match (most / (height * width), most / width) {
+                (0, 0) => [1, 1, most],
+                (0, rows) => [1, rows, width],
+                (planes, _) => [planes, height, width],
+            };
+            return Self { channels: 1, taps };
         }
         // Equal blocks rather than full ones and a rest.
-        let blocks = channels.div_ceil((k / taps).max(1));
-        Self { channels: channels.div_ceil(blocks), taps }
+        let blocks = channels.div_ceil(limits.channels.max(1));
+        Self { channels: channels.div_ceil(blocks), taps: kernel }
     }
 
-    /// The blocks of `channels` × `taps`, in ascending order.
-    pub(crate) fn blocks(self, channels: usize, taps: usize) -> impl Iterator<Item = KBlock> {
+    /// The taps of a block, at most.
+    pub(crate) fn tap_count(&self) -> usize {
+        self.taps.iter().product()
+    }
+
+    /// The blocks of `channels` channels of `kernel`, in ascending order.
+    pub(crate) fn blocks(self, channels: usize, kernel: [usize; 3]) -> impl Iterator<Item = KBlock> {
         (0..channels).step_by(self.channels).flat_map(move |c| {
-            (0..taps).step_by(self.taps).map(move |t| KBlock {
-                channels: c..channels.min(c + self.channels),
-                taps: t..taps.min(t + self.taps),
-                first: c == 0 && t == 0,
-                last: c + self.channels >= channels && t + self.taps >= taps,
+            let end = channels.min(c + self.channels);
+            TapBox::all(kernel, self.taps).map(move |taps| KBlock {
+                channels: c..end,
+                first: c == 0 && taps.start == [0; 3],
+                last: end == channels && taps.is_last(kernel),
+                taps,
             })
         })
     }
@@ -104,33 +132,29 @@ mod tests {
 
     #[test]
     fn blocks_cover_every_k_once_in_order() {
-        for (channels, taps) in [(1, 1), (7, 9), (64, 9), (512, 9), (1, 3000), (3, 3000), (1280, 1)] {
-            for k in [1, 2, 9, 100, 4096] {
-                for most_taps in [1, 4, 9, 1000] {
-                    for panel in [false, true] {
-                        let limits = Limits {
-                            bytes_per_k: 64,
-                            bytes_per_tap: 112,
-                            panel,
-                            k: Some(k),
-                            taps: Some(most_taps),
-                        };
-                        let blocks: Vec<_> =
-                            Blocking::new(channels, taps, limits).blocks(channels, taps).collect();
-                        let ks = blocks.iter().flat_map(|b| {
-                            b.channels.clone().flat_map(|c| b.taps.clone().map(move |t| c * taps + t))
-                        });
-                        assert!(ks.eq(0..channels * taps));
-                        assert!(blocks.iter().all(|b| b.taps.len() == taps || b.channels.len() == 1));
-                        assert!(blocks.iter().all(|b| b.taps.len() <= most_taps));
-                        let last = blocks.len() - 1;
-                        assert!(
-                            blocks
-                                .iter()
-                                .enumerate()
-                                .all(|(i, b)| b.first == (i == 0) && b.last == (i == last))
-                        );
-                    }
+        let kernels = [[1, 1, 1], [1, 1, 9], [1, 3, 3], [3, 3, 3], [1, 60, 50], [2, 5, 4]];
+        for (channels, kernel) in [1, 7, 64, 1280].into_iter().flat_map(|c| kernels.map(|kernel| (c, kernel)))
+        {
+            let taps: usize = kernel.iter().product();
+            if channels * taps > 20_000 {
+                continue;
+            }
+            for most in [0, 1, 2, 9, 100, 4096] {
+                for most_taps in [0, 1, 4, 9, 13, 1000] {
+                    let limits = Limits { channels: most, taps: most_taps };
+                    let blocks: Vec<_> =
+                        Blocking::new(channels, kernel, limits).blocks(channels, kernel).collect();
+                    let ks = blocks.iter().flat_map(|b| {
+                        let range = b.taps.range(kernel);
+                        b.channels.clone().flat_map(move |c| range.clone().map(move |t| c * taps + t))
+                    });
+                    assert!(ks.eq(0..channels * taps), "{channels} {kernel:?} {limits:?}");
+                    assert!(blocks.iter().all(|b| b.taps.count() == taps || b.channels.len() == 1));
+                    assert!(blocks.iter().all(|b| b.taps.count() <= most_taps.max(1)));
+                    let last = blocks.len() - 1;
+                    assert!(
+                        blocks.iter().enumerate().all(|(i, b)| b.first == (i == 0) && b.last == (i == last))
+                    );
                 }
             }
         }

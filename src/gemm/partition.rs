@@ -14,7 +14,7 @@ pub(crate) struct Task {
 }
 
 /// The output as a grid of tiles, in the order in which they are computed: image, group, outer axis, inner axis. The
-/// outer axis is the channels where a tile's weights stay in the cache, the positions where its panel does.
+/// outer axis is the channels where a tile's weights stay in the cache, the positions where its band does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grid {
     images: usize,

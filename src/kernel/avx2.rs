@@ -15,7 +15,14 @@ kernel_set! {
         2 x [avx2_f32_positions_1x16: 1, avx2_f32_positions_2x16: 2, avx2_f32_positions_4x16: 4],
         1 x [avx2_f32_positions_1x8: 1, avx2_f32_positions_2x8: 2, avx2_f32_positions_4x8: 4, avx2_f32_positions_8x8: 8]
     }
-    panel panel_f32 finish finish_f32
+    planes {
+        avx2_f32_direct_3s1_x4: 3/1 x 4,
+        avx2_f32_direct_3s2_x4: 3/2 x 4,
+        avx2_f32_direct_5s1_x4: 5/1 x 4,
+        avx2_f32_direct_5s2_x4: 5/2 x 4,
+        avx2_f32_direct_7s1_x4: 7/1 x 4
+    }
+    rows rows_f32 finish finish_f32
 }
 
 kernel_set! {
@@ -30,5 +37,12 @@ kernel_set! {
         2 x [avx2_f64_positions_1x8: 1, avx2_f64_positions_2x8: 2, avx2_f64_positions_4x8: 4],
         1 x [avx2_f64_positions_1x4: 1, avx2_f64_positions_2x4: 2, avx2_f64_positions_4x4: 4]
     }
-    panel panel_f64 finish finish_f64
+    planes {
+        avx2_f64_direct_3s1_x4: 3/1 x 4,
+        avx2_f64_direct_3s2_x4: 3/2 x 4,
+        avx2_f64_direct_5s1_x4: 5/1 x 4,
+        avx2_f64_direct_5s2_x4: 5/2 x 4,
+        avx2_f64_direct_7s1_x4: 7/1 x 4
+    }
+    rows rows_f64 finish finish_f64
 }

@@ -8,6 +8,7 @@
 //! [`set`] is the registry: the tiles that exist for an instruction set and element type.
 
 use std::any::Any;
+use std::ops::Range;
 
 use crate::element::Element;
 use crate::epilogue::Epilogue;
@@ -23,9 +24,10 @@ mod channel_lanes;
 mod finish;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-mod panel;
+mod planes;
 mod portable;
 mod position_lanes;
+mod rows;
 
 /// Positions of a channels-in-lanes tile at most: one bit each in [`Tap::mask`], one column each in a transposed store.
 pub(crate) const MAX_POSITIONS: usize = 16;
@@ -40,16 +42,6 @@ pub(crate) struct Tap {
     pub(crate) w: usize,
     /// Bit p: position p of the tile reads inside the image.
     pub(crate) mask: u64,
-}
-
-/// Consecutive lanes of one vector of positions that read inside the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
-pub(crate) struct Run {
-    /// Where lane 0 would read in a channel plane; only lanes `first..end` do.
-    pub(crate) x: isize,
-    pub(crate) first: u32,
-    pub(crate) end: u32,
 }
 
 /// Where a tile's results go: `rows` channels, `row_stride` apart, by `cols` consecutive positions.
@@ -102,49 +94,91 @@ pub(crate) struct ChannelTiles<'a, T> {
     pub(crate) destination: Destination<'a, T>,
 }
 
-/// Tiles with positions in the lanes, one below the other, whose image values are rows of a matrix: a packed panel, or an
-/// image that is its own im2col matrix.
+/// What tiles with positions in the lanes ask for ahead of time. It need not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// What the same tap reads in the next channel: its distance from the tap before differs, so that the CPU does not foresee
+    /// it.
+    Channel,
+    /// What lies to the right, of which the first tiles ask for a vector each.
+    Right,
+}
+
+/// Tiles with positions in the lanes, one below the other, whose image values are vectors in memory: in a band of rows of
+/// the image, or in an image that is its own im2col matrix.
 pub(crate) struct PositionTiles<'a, T> {
     /// Weights of the block's first k in the first tile's vector of channels, of which it starts with `w_row`.
     pub(crate) w: *const T,
     pub(crate) w_row: usize,
     /// From one vector of channels to the next.
     pub(crate) w_panel: usize,
-    /// `k` rows, `stride` apart.
+    /// What position 0 reads in the block's first channel lies at these places from here on.
     pub(crate) b: *const T,
-    pub(crate) stride: usize,
-    pub(crate) k: usize,
-    /// So many tiles ask for one vector each of the panel to the right. It need not exist.
-    pub(crate) prefetch: usize,
+    pub(crate) taps: &'a [usize],
+    pub(crate) channel_stride: usize,
+    pub(crate) channels: usize,
+    pub(crate) next: Next,
     /// Of all tiles; `rows` need not be a multiple of a tile's.
     pub(crate) destination: Destination<'a, T>,
 }
 
-/// Where the values of a panel's column of vectors lie in the image.
-pub(crate) struct PanelSource<'a, T> {
-    /// Where the runs start from, in the block's first channel. It may lie outside the image.
+/// Rows of the image, to be copied with what lies around them.
+pub(crate) struct Rows<T> {
+    /// Element 0 of the first row that lies inside the image, in the first channel. It may itself lie outside.
     pub(crate) x: *const T,
-    pub(crate) channel_stride: usize,
+    pub(crate) x_row: usize,
+    pub(crate) x_channel: usize,
     pub(crate) channels: usize,
-    /// How many of `runs` make the vector of each tap of a channel. None: one, of all lanes.
-    pub(crate) counts: Option<&'a [u32]>,
-    /// As many as `counts` add up to.
-    pub(crate) runs: &'a [Run],
-    /// Distance between what neighbouring lanes read.
+    /// From an element to the next.
     pub(crate) stride: usize,
-    /// From one vector of the column to the next.
-    pub(crate) width: usize,
+    pub(crate) len: usize,
+    /// The elements that lie inside the image; the others are zeros.
+    pub(crate) inside: Range<usize>,
+    /// Rows of zeros before, rows of the image, rows of zeros behind.
+    pub(crate) above: usize,
+    pub(crate) rows: usize,
+    pub(crate) below: usize,
+    /// From a copied row to the next; at least `len`, or as much as a vector less where the next follows.
+    pub(crate) pitch: usize,
+    /// From a copied channel to the next.
+    pub(crate) channel: usize,
+    /// Zeros behind the last row.
+    pub(crate) slack: usize,
 }
 
+/// Rows of consecutive output planes, computed directly.
+pub(crate) struct Planes<'a, T> {
+    /// The first input channel of the first output plane.
+    pub(crate) x: *const T,
+    /// From an output plane's first input channel to the next one's.
+    pub(crate) x_step: usize,
+    pub(crate) x_channel: usize,
+    /// Input channels of each output plane.
+    pub(crate) channels: usize,
+    /// Height and width of the planes, and the padding before them.
+    pub(crate) input: [usize; 2],
+    pub(crate) pad: [isize; 2],
+    /// `[count][channels][K][K]`.
+    pub(crate) w: *const T,
+    /// Output planes, and the rows of each.
+    pub(crate) count: usize,
+    pub(crate) rows: Range<usize>,
+    /// From an output plane to the next.
+    pub(crate) y_step: usize,
+    /// Those rows of the first plane; all are of its channel.
+    pub(crate) destination: Destination<'a, T>,
+}
+
+pub(crate) type PlaneFn<T> = unsafe fn(&Planes<'_, T>);
 pub(crate) type ChannelFn<T> = unsafe fn(&ChannelTiles<'_, T>);
 pub(crate) type PositionFn<T> = unsafe fn(&PositionTiles<'_, T>);
 
-/// Packs a column of vectors of a panel.
+/// Copies rows.
 ///
 /// # Safety
-/// The set's instruction set is available; every run's lanes read inside the image; there is room for a vector, `width`
-/// after the one before, for each tap in each channel.
-pub(crate) type PanelFn<T> = unsafe fn(&PanelSource<'_, T>, *mut T);
+/// The set's instruction set is available; the elements that are said to lie inside the image do. In each channel there is
+/// room for all rows and the slack, and a vector more.
+pub(crate) type RowsFn<T> = unsafe fn(&Rows<T>, *mut T);
 
 /// An instantiated channels-in-lanes tile.
 pub(crate) struct ChannelKernel<T: 'static> {
@@ -161,6 +195,19 @@ pub(crate) struct PositionKernel<T: 'static> {
     /// # Safety
     /// As [`ChannelKernel::run`].
     pub(crate) run: PositionFn<T>,
+}
+
+/// An instantiated direct tile.
+pub(crate) struct PlaneKernel<T: 'static> {
+    pub(crate) name: &'static str,
+    /// Extent of the kernel and stride, the same on both axes, and rows of the tile.
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) rows: usize,
+    /// # Safety
+    /// The instruction set of the set that it comes from is available; the pointers are valid for what their docs say is
+    /// read and written.
+    pub(crate) run: PlaneFn<T>,
 }
 
 /// Channels-in-lanes tiles of one number of positions.
@@ -183,8 +230,9 @@ pub(crate) struct KernelSet<T: 'static> {
     pub(crate) lanes: usize,
     pub(crate) channel: &'static [ChannelFamily<T>],
     pub(crate) position: &'static [PositionFamily<T>],
-    pub(crate) panel: PanelFn<T>,
-    /// The largest stride at which a panel's vectors are not packed lane by lane.
+    pub(crate) planes: &'static [PlaneKernel<T>],
+    pub(crate) rows: RowsFn<T>,
+    /// The largest stride at which rows are not copied element by element.
     pub(crate) shuffled: usize,
     pub(crate) finish: FinishFn<T>,
 }
@@ -203,12 +251,12 @@ pub(crate) fn set<T: Element>(isa: Available) -> &'static KernelSet<T> {
     sets.into_iter().find_map(<dyn Any>::downcast_ref).expect("Element is sealed: f32 and f64 have sets")
 }
 
-/// Repeats a body for `$i` in `0..$end`, `$end` ≤ 12, with `$i` a constant each time, so that arrays indexed with it stay in
+/// Repeats a body for `$i` in `0..$end`, `$end` ≤ 20, with `$i` a constant each time, so that arrays indexed with it stay in
 /// registers: the compiler keeps a `for` over bodies of this size, and the arrays in memory.
 macro_rules! unroll {
     ($i:ident in 0..$end:expr => $body:expr) => {
-        const { assert!($end <= 12) };
-        unroll!(@ $i, $end, $body; 0 1 2 3 4 5 6 7 8 9 10 11);
+        const { assert!($end <= 20) };
+        unroll!(@ $i, $end, $body; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19);
     };
     (@ $i:ident, $end:expr, $body:expr; $($n:literal)+) => {
         $(if $n < $end {
@@ -225,7 +273,8 @@ macro_rules! kernel_set {
     (#[$feature:meta] $set:ident: $isa:expr, $vector:ty, $activate:path;
      channel { $($positions:literal x [$($cname:ident: $cvectors:literal),+]),+ }
      position { $($pvectors:literal x [$($pname:ident: $rows:literal),+]),+ }
-     panel $panel:ident finish $finish:ident) => {
+     planes { $($plane:ident: $kernel:literal / $stride:literal x $plane_rows:literal),+ }
+     rows $rows_fn:ident finish $finish:ident) => {
         $($(
             #[$feature]
             unsafe fn $cname(tiles: &super::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
@@ -240,13 +289,20 @@ macro_rules! kernel_set {
                 unsafe { super::position_lanes::run::<$vector, $rows, $pvectors>(tiles) }
             }
         )+)+
+        $(
+            #[$feature]
+            unsafe fn $plane(planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>) {
+                // SAFETY: the caller's obligations are the same.
+                unsafe { super::planes::run::<$vector, $kernel, $stride, $plane_rows>(planes) }
+            }
+        )+
         #[$feature]
-        unsafe fn $panel(
-            source: &super::PanelSource<'_, <$vector as crate::simd::Vector>::Elem>,
-            panel: *mut <$vector as crate::simd::Vector>::Elem,
+        unsafe fn $rows_fn(
+            rows: &super::Rows<<$vector as crate::simd::Vector>::Elem>,
+            to: *mut <$vector as crate::simd::Vector>::Elem,
         ) {
             // SAFETY: the caller's obligations are the same.
-            unsafe { super::panel::pack::<$vector>(source, panel) }
+            unsafe { super::rows::copy::<$vector>(rows, to) }
         }
         #[$feature]
         unsafe fn $finish(
@@ -272,7 +328,14 @@ macro_rules! kernel_set {
                 vectors: $pvectors,
                 by_log2_rows: &[$(super::PositionKernel { name: stringify!($pname), run: $pname }),+],
             }),+],
-            panel: $panel,
+            planes: &[$(super::PlaneKernel {
+                name: stringify!($plane),
+                kernel: $kernel,
+                stride: $stride,
+                rows: $plane_rows,
+                run: $plane,
+            }),+],
+            rows: $rows_fn,
             shuffled: <$vector as crate::simd::Vector>::SHUFFLED,
             finish: $finish,
         };

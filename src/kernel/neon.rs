@@ -14,7 +14,14 @@ kernel_set! {
         4 x [neon_f32_positions_1x16: 1, neon_f32_positions_2x16: 2, neon_f32_positions_4x16: 4],
         2 x [neon_f32_positions_1x8: 1, neon_f32_positions_2x8: 2, neon_f32_positions_4x8: 4]
     }
-    panel panel_f32 finish finish_f32
+    planes {
+        neon_f32_direct_3s1_x4: 3/1 x 4,
+        neon_f32_direct_3s2_x4: 3/2 x 4,
+        neon_f32_direct_5s1_x4: 5/1 x 4,
+        neon_f32_direct_5s2_x4: 5/2 x 4,
+        neon_f32_direct_7s1_x4: 7/1 x 4
+    }
+    rows rows_f32 finish finish_f32
 }
 
 kernel_set! {
@@ -28,5 +35,12 @@ kernel_set! {
         4 x [neon_f64_positions_1x8: 1, neon_f64_positions_2x8: 2],
         2 x [neon_f64_positions_1x4: 1, neon_f64_positions_2x4: 2]
     }
-    panel panel_f64 finish finish_f64
+    planes {
+        neon_f64_direct_3s1_x4: 3/1 x 4,
+        neon_f64_direct_3s2_x4: 3/2 x 4,
+        neon_f64_direct_5s1_x4: 5/1 x 4,
+        neon_f64_direct_5s2_x4: 5/2 x 4,
+        neon_f64_direct_7s1_x4: 7/1 x 4
+    }
+    rows rows_f64 finish finish_f64
 }

@@ -12,7 +12,11 @@ kernel_set! {
     position {
         1 x [portable_f32_positions_1x8: 1, portable_f32_positions_2x8: 2, portable_f32_positions_4x8: 4]
     }
-    panel panel_f32 finish finish_f32
+    planes {
+        portable_f32_direct_3s1_x4: 3/1 x 4,
+        portable_f32_direct_3s2_x4: 3/2 x 4
+    }
+    rows rows_f32 finish finish_f32
 }
 
 kernel_set! {
@@ -24,5 +28,9 @@ kernel_set! {
     position {
         1 x [portable_f64_positions_1x4: 1, portable_f64_positions_2x4: 2, portable_f64_positions_4x4: 4]
     }
-    panel panel_f64 finish finish_f64
+    planes {
+        portable_f64_direct_3s1_x4: 3/1 x 4,
+        portable_f64_direct_3s2_x4: 3/2 x 4
+    }
+    rows rows_f64 finish finish_f64
 }

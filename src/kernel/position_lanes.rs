@@ -1,13 +1,14 @@
 //! The tile with positions in the lanes: `R` channels × `NV` vectors of positions.
 //!
-//! Vectors of image values are rows of a matrix: a panel, which [`super::panel`] packs, or an image that is its own im2col
-//! matrix.
+//! Vectors of image values are loaded where they lie: in a band of rows, which [`super::rows`] copies, or in an image that
+//! is its own im2col matrix.
 
-use super::{Destination, PositionTiles, finish, unroll};
+use super::{Destination, Next, PositionTiles, finish, unroll};
 use crate::simd::Vector;
 
 /// # Safety
-/// See [`super::PositionKernel::run`]: `b` has `k` rows of `NV` vectors; the weights hold `R` for every k of every tile.
+/// See [`super::PositionKernel::run`]: for every tap of every channel there are `NV` vectors; the weights hold `R` for every k
+/// of every tile.
 #[inline(always)]
 pub(crate) unsafe fn run<V: Vector, const R: usize, const NV: usize>(tiles: &PositionTiles<'_, V::Elem>) {
     for first_row in (0..tiles.destination.rows).step_by(R) {
@@ -17,42 +18,75 @@ pub(crate) unsafe fn run<V: Vector, const R: usize, const NV: usize>(tiles: &Pos
             // R divides LANES, so that a tile's weights lie in one panel.
             let row = tiles.w_row + first_row;
             let mut w = tiles.w.add(row / V::LANES * tiles.w_panel + row % V::LANES);
-            let (mut b, mut next) = (tiles.b, tiles.b);
-            if first_row < tiles.prefetch * R {
-                next = next.wrapping_add((NV + first_row / R) * V::LANES);
-            }
-            for _ in 0..tiles.k {
-                let mut values = [V::splat(V::Elem::default()); NV];
-                for (v, value) in values.iter_mut().enumerate() {
-                    *value = V::load(b.add(v * V::LANES));
+            let next = match tiles.next {
+                Next::Channel => tiles.channel_stride + V::LANES,
+                Next::Right if first_row < NV * R => (NV + first_row / R) * V::LANES,
+                Next::Right => 0,
+            };
+            if let [tap] = tiles.taps {
+                let mut b = tiles.b.wrapping_add(*tap);
+                for _ in 0..tiles.channels {
+                    step::<V, R, NV>(&mut sums, b, next, w);
+                    w = w.wrapping_add(V::LANES);
+                    b = b.wrapping_add(tiles.channel_stride);
                 }
-                V::prefetch(next);
-                step::<V, R, NV>(&mut sums, &values, w);
-                b = b.wrapping_add(tiles.stride);
-                next = next.wrapping_add(tiles.stride);
-                w = w.wrapping_add(V::LANES);
+            } else {
+                let mut b = tiles.b;
+                let (taps, mut tap) = (tiles.taps.as_ptr_range(), tiles.taps.as_ptr());
+                // One loop over channels and taps: between two, registers for the sums would be saved and restored.
+                for _ in 0..tiles.channels * tiles.taps.len() {
+                    step::<V, R, NV>(&mut sums, b.wrapping_add(*tap), next, w);
+                    w = w.wrapping_add(V::LANES);
+                    tap = tap.add(1);
+                    if tap == taps.end {
+                        tap = taps.start;
+                        b = b.wrapping_add(tiles.channel_stride);
+                    }
+                }
             }
             store(&sums, first_row, &tiles.destination);
         }
     }
 }
 
-/// One k: `sums[r][v] += w[r] · values[v]`.
+/// One k: `sums[r][v] += w[r] · b[v]`, and a line to come is asked for.
 ///
 /// # Safety
-/// `w` is valid for reading `R` weights.
+/// `w` is valid for reading `R` weights, `b` for `NV` vectors.
 #[inline(always)]
 unsafe fn step<V: Vector, const R: usize, const NV: usize>(
     sums: &mut [[V; NV]; R],
-    values: &[V; NV],
+    b: *const V::Elem,
+    next: usize,
     w: *const V::Elem,
 ) {
-    for (r, sums) in sums.iter_mut().enumerate() {
-        // SAFETY: the caller vouches for R weights.
-        let weight = unsafe { V::splat(*w.add(r)) };
-        for (sum, &value) in sums.iter_mut().zip(values) {
-            *sum = weight.mul_add(value, *sum);
+    // SAFETY: the caller's obligations are passed on.
+    unsafe {
+        let mut values = [V::splat(V::Elem::default()); NV];
+        for (v, value) in values.iter_mut().enumerate() {
+            *value = V::load(b.add(v * V::LANES));
         }
+        V::prefetch(b.wrapping_add(next));
+        for (i, rows) in sums.chunks_mut(V::SPLATS).enumerate() {
+            let w = w.add(i * V::SPLATS);
+            if rows.len() == V::SPLATS {
+                for (sums, &weight) in rows.iter_mut().zip(V::splats(w).as_ref()) {
+                    row(sums, weight, &values);
+                }
+            } else {
+                for (r, sums) in rows.iter_mut().enumerate() {
+                    row(sums, V::splat(*w.add(r)), &values);
+                }
+            }
+        }
+    }
+}
+
+/// One channel of one k.
+#[inline(always)]
+fn row<V: Vector, const NV: usize>(sums: &mut [V; NV], weight: V, values: &[V; NV]) {
+    for (sum, &value) in sums.iter_mut().zip(values) {
+        *sum = weight.mul_add(value, *sum);
     }
 }
 

@@ -5,7 +5,7 @@ use std::mem::size_of;
 
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::kernel::{Run, Tap};
+use crate::kernel::Tap;
 use crate::pack::taps::TapWindow;
 
 /// One cache line.
@@ -23,11 +23,9 @@ pub(crate) unsafe trait Plain: Copy + 'static {}
 // SAFETY: `Element` is sealed: f32 and f64.
 unsafe impl<T: Element> Plain for T {}
 // SAFETY: a number.
-unsafe impl Plain for u32 {}
+unsafe impl Plain for usize {}
 // SAFETY: repr(C): an isize, a usize and a u64, which leave no gap on 64-bit targets (asserted in `view`).
 unsafe impl Plain for Tap {}
-// SAFETY: repr(C): an isize and two u32, which leave no gap on any target.
-unsafe impl Plain for Run {}
 // SAFETY: repr(C): an isize and seven usize.
 unsafe impl Plain for TapWindow {}
 

@@ -3,7 +3,7 @@
 use crate::geometry::Shape;
 
 /// Positions of one output row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
     /// Where in the tile it starts.
     pub(crate) start: usize,
@@ -69,16 +69,6 @@ impl Segments {
                 self.at[axis - 1] += 1;
             }
         }
-    }
-
-    /// Writes all of them to `table`, which has to have room.
-    pub(crate) fn collect<const MAX: usize>(self, table: &mut [Segment; MAX]) -> &[Segment] {
-        let mut count = 0;
-        for segment in self {
-            table[count] = segment;
-            count += 1;
-        }
-        &table[..count]
     }
 
     /// The number of positions.

@@ -6,6 +6,42 @@ use crate::geometry::Shape;
 use crate::kernel::Tap;
 use crate::pack::segments::Segment;
 
+/// Taps of a kernel that are consecutive and form a box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TapBox {
+    pub(crate) start: [usize; 3],
+    pub(crate) len: [usize; 3],
+}
+
+impl TapBox {
+    /// `kernel` cut into boxes of at most `most`: whole on all axes but one, and 1 on those before it.
+    pub(crate) fn all(kernel: [usize; 3], most: [usize; 3]) -> impl Iterator<Item = Self> {
+        let starts = move |axis: usize| (0..kernel[axis]).step_by(most[axis]);
+        starts(0).flat_map(move |d| starts(1).flat_map(move |h| starts(2).map(move |w| [d, h, w]))).map(
+            move |start| {
+                let len = std::array::from_fn(|axis| most[axis].min(kernel[axis] - start[axis]));
+                Self { start, len }
+            },
+        )
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.len.iter().product()
+    }
+
+    /// Their indices in the kernel.
+    pub(crate) fn range(&self, [_, height, width]: [usize; 3]) -> Range<usize> {
+        let [d, h, w] = self.start;
+        let first = (d * height + h) * width + w;
+        first..first + self.count()
+    }
+
+    /// Whether the last tap of `kernel` is in it.
+    pub(crate) fn is_last(&self, kernel: [usize; 3]) -> bool {
+        (0..3).all(|axis| self.start[axis] + self.len[axis] == kernel[axis])
+    }
+}
+
 /// One tap of the kernel plane: where it reads, and which windows read inside the image with it.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]

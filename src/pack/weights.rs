@@ -1,4 +1,5 @@
-//! Packed weights: `[groups][⌈out_channels / lanes⌉][k][lanes]`, zero where there is no channel.
+//! Packed weights: `[groups][⌈out_channels / lanes⌉][k][lanes]`, zero where there is no channel; behind them, where a group has
+//! fewer channels than lanes, the weights as they were given, for direct kernels.
 
 use crate::element::Element;
 use crate::error::Result;
@@ -10,12 +11,14 @@ pub(crate) struct PackedWeights<T> {
     k: usize,
     lanes: usize,
     blocks: usize,
+    /// Where the weights as they were given begin.
+    raw: usize,
 }
 
 impl<T: Element> PackedWeights<T> {
     /// Empty ones that will use the memory of `lines`.
     pub(crate) const fn reusing(lines: Vec<Line>) -> Self {
-        Self { data: Aligned::reusing(lines), k: 0, lanes: 1, blocks: 0 }
+        Self { data: Aligned::reusing(lines), k: 0, lanes: 1, blocks: 0, raw: 0 }
     }
 
     /// The memory, to be used again.
@@ -31,8 +34,11 @@ impl<T: Element> PackedWeights<T> {
         (self.k, self.lanes, self.blocks) = (k, lanes, channels.div_ceil(lanes));
         let groups = weight.len() / (channels * k);
         // Divided before it is multiplied: packed depthwise weights are `lanes` times as many as given.
-        let len = (groups * self.blocks).saturating_mul(k * lanes);
-        let panels = self.data.resize(len)?.chunks_exact_mut(k * lanes);
+        self.raw = (groups * self.blocks).saturating_mul(k * lanes);
+        let given = if has_raw(channels, lanes) { weight.len() } else { 0 };
+        let data = self.data.resize(self.raw.saturating_add(given))?;
+        data[self.raw..].copy_from_slice(&weight[..given]);
+        let panels = data[..self.raw].chunks_exact_mut(k * lanes);
         let rows = weight.chunks_exact(channels * k).flat_map(|group| group.chunks(lanes * k));
         for (panel, rows) in panels.zip(rows) {
             pack_panel(rows, k, lanes, panel);
@@ -45,10 +51,21 @@ impl<T: Element> PackedWeights<T> {
         &self.data.as_slice()[(group * self.blocks + block) * self.panel_len()..]
     }
 
+    /// The weights of channel `channel`, counted through all groups, as they were given, and all behind them. Only where
+    /// [`has_raw`].
+    pub(crate) fn given(&self, channel: usize) -> &[T] {
+        &self.data.as_slice()[self.raw + channel * self.k..]
+    }
+
     /// Elements from one panel to the next.
     pub(crate) fn panel_len(&self) -> usize {
         self.k * self.lanes
     }
+}
+
+/// Whether the weights as they were given are kept, where a group has `channels` output channels.
+pub(crate) fn has_raw(channels: usize, lanes: usize) -> bool {
+    channels < lanes
 }
 
 /// Transposes at most `lanes` rows of `k` weights.

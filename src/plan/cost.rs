@@ -1,19 +1,38 @@
 //! The cost model: what a tile would take, in vector multiply-adds.
 
-use super::{Lowering, Orientation, Tile, row_blocks};
+use super::bands::Choice;
+use super::{Kind, Lowering, Tile, row_blocks};
 use crate::element::Element;
 use crate::gemm::blocking::{streamed, whole_lines};
 use crate::geometry::Shape;
-use crate::kernel::{ChannelFamily, KernelSet, PositionFamily};
+use crate::kernel::{ChannelFamily, KernelSet, PlaneKernel, PositionFamily};
 
 /// The estimated cost of one group of one image, in vector multiply-adds.
-pub(super) fn cost<T: Element>(shape: &Shape, set: &KernelSet<T>, tile: Tile, lowering: Lowering) -> f64 {
-    match tile.orientation {
-        Orientation::ChannelsInLanes => channel_cost(shape, set, &set.channel[tile.family], tile.largest),
-        Orientation::PositionsInLanes => {
-            position_cost(shape, set, &set.position[tile.family], tile.largest, lowering)
-        }
-    }
+pub(super) fn cost<T: Element>(
+    shape: &Shape,
+    set: &KernelSet<T>,
+    tile: Tile,
+    lowering: Lowering,
+    bands: Option<&Choice>,
+) -> f64 {
+    let tiles = match (tile.kind, bands) {
+        (Kind::Planes, _) => return plane_cost(shape, set, &set.planes[tile.family]),
+        (_, None) => channel_cost(shape, set, &set.channel[tile.family], tile.largest),
+        (_, Some(choice)) => position_cost(shape, set, &set.position[tile.family], tile.largest, choice),
+    };
+    if lowering == Lowering::InPlace && aliased::<T>(shape) { ALIASED * tiles } else { tiles }
+}
+
+/// How much longer it takes to read images in place whose planes all begin in the same sets of L2 (a way of it has 64 to 256
+/// KiB on today's cores), where there are more of them than ways. Measured on 256² maps: 64→64 3×3 reaches 96 GFLOP/s in
+/// place, 107 through bands; 128→128 1×1 83 and 92.
+const ALIASED: f64 = 1.15;
+const L2_WAY: usize = 128 << 10;
+const L2_WAYS: usize = 8;
+
+fn aliased<T>(shape: &Shape) -> bool {
+    let bytes = shape.in_plane().saturating_mul(size_of::<T>());
+    bytes > 0 && bytes.is_multiple_of(L2_WAY) && shape.in_channels > L2_WAYS
 }
 
 /// A call, its tables and the first loads of a channels-in-lanes tile, in multiply-adds.
@@ -28,30 +47,36 @@ const L2_OUTPUT: usize = 1 << 20;
 
 /// Following the list of taps, for each k. A multiply-add of 512 bits hides it; of shorter ones two are done in a cycle, and
 /// what there is besides them fills it. Measured: AVX2's 6×16 reaches 67 % of the peak where its 4×24 reaches 90.
-const TAP_LIST: f64 = 6.0;
+const TAP_LIST: f64 = 4.5;
 
-/// Storing one vector of a positions-in-lanes tile, and its share of the tile's set-up. Measured with k = 64: an 8×48 tile
-/// takes 79 more than its 1536, a 4×48 tile 26 more than its 768.
-const VECTOR_STORE: f64 = 3.2;
+/// Storing one vector of a positions-in-lanes tile, and setting the tile up. Measured with k = 64: an 8×48 tile takes 79 more
+/// than its 1536; 4×48 is 2 % slower, 8×16 6 %.
+const VECTOR_STORE: f64 = 2.6;
+const TILE_SETUP: f64 = 16.0;
 
 /// The same where the output is so large that it is streamed, but the tile is not of whole lines. Measured with AVX2 on 3→64
 /// 3×3: 4×24 reaches 46 GFLOP/s, 4×16 73.
 const UNSTREAMED_STORE: f64 = 20.0;
 
-/// Bytes of a panel that is read again from L1, and how many more loads a vector counts for beyond. Measured with k = 144:
-/// 4×48 falls behind 8×48 by 8 %, which has multiply-adds to hide them behind.
-const L1_PANEL: usize = 16 << 10;
-const L2_VECTOR: usize = 2;
+/// Bytes of image values that are read again from L1, and how much longer tiles take that read them from beyond. Measured on
+/// 384→64 1×1 14² and 64→64 3×3: 108 GFLOP/s whatever the tile.
+const L1_VALUES: usize = 30 << 10;
+const L2_VALUES: f64 = 1.06;
 
-/// Bytes of weights that L2 holds beside a panel, and how much longer tiles take where each panel reads them all from
+/// Bytes of weights that L2 holds beside a band, and how much longer tiles take where each line of them reads them all from
 /// beyond. Measured: 8×48 reaches 104 GFLOP/s on 512→512 3 stride 2, where channels in lanes reach 113.
 const L2_WEIGHTS: f64 = (768 << 10) as f64;
 const L3_WEIGHTS: f64 = 1.1;
 
-/// One k of a tile of `sums` registers fed by `loads` loads. A load costs about as much as a multiply-add with
+/// What a k of a tile takes besides, where a multiply-add of 256 bits takes half a cycle: loads that cross lines, and the loop.
+/// Measured with AVX2 on 1×1: 4×24 reaches 85 % of the peak, 4×16 74, 8×8 70.
+const HALF_CYCLES: f64 = 2.0;
+
+/// One k of a tile of `sums` vectors of `bytes` bytes fed by `loads` loads. A load costs about as much as a multiply-add with
 /// 256-bit vectors and half with 512; fewer than 8 sums wait for each other.
-fn k_cost(sums: usize, loads: usize) -> f64 {
-    sums.max(loads).max(8) as f64
+fn k_cost(bytes: usize, sums: usize, loads: usize) -> f64 {
+    let sums = sums.max(8) as f64;
+    if bytes < 64 { (sums + HALF_CYCLES).max((loads + 2) as f64) } else { sums.max(0.6 * loads as f64) }
 }
 
 /// Multiply-adds on padding are skipped; each vector of channels is transposed as it is stored.
@@ -70,7 +95,7 @@ fn channel_cost<T: Element>(
     let output = (n as f64) * (shape.out_channels * size_of::<T>()) as f64;
     let store = if output > L2_OUTPUT as f64 { TRANSPOSED_STORE_BEYOND } else { TRANSPOSED_STORE };
     let of = |v: usize| {
-        let whole = (k_cost(p * v, p + v) + list) * (n as f64 / p as f64);
+        let whole = (k_cost(lanes * size_of::<T>(), p * v, p + v) + list) * (n as f64 / p as f64);
         k * whole + tiles * (CALL_OVERHEAD + store * (v * lanes) as f64)
     };
     let most = largest + 1;
@@ -78,48 +103,62 @@ fn channel_cost<T: Element>(
     (vectors / most) as f64 * of(most) + if rest > 0 { of(rest) } else { 0.0 }
 }
 
-/// Packing a vector: of one run, at a stride, and more where a row ends or padding is read. Measured with k = 27 and 147.
-const PACKED_VECTOR: f64 = 3.0;
-const PACKED_STRIDE: f64 = 3.0;
-const PACKED_EDGE: f64 = 8.0;
-
-/// Nothing is skipped. Single vectors of positions take a tile of their own.
-fn position_cost<T>(
+/// Nothing is skipped.
+fn position_cost<T: Element>(
     shape: &Shape,
     set: &KernelSet<T>,
     family: &PositionFamily<T>,
     largest: usize,
-    lowering: Lowering,
+    choice: &Choice,
 ) -> f64 {
     let (v, lanes) = (family.vectors, set.lanes);
-    let vectors = shape.out_plane().div_ceil(lanes) as f64;
     let k = shape.k() as f64;
     let size = size_of::<T>();
     let streamed = streamed(shape.output_len()) && whole_lines(shape.out_plane(), size);
     let store = if streamed && !whole_lines(v * lanes, size) { UNSTREAMED_STORE } else { VECTOR_STORE };
-    let panel = shape.k() * v * lanes * size;
-    let reading = if panel > L1_PANEL { L2_VECTOR * v } else { 0 };
+    let values = shape.k() * v * lanes * size;
+    let reading = if values > L1_VALUES { L2_VALUES } else { 1.0 };
     let mut tiles = 0.0;
     for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
         let tile = 1 << log2_rows;
-        let of_one = k * k_cost(tile * v, tile + v + reading) + store * (tile * v) as f64;
-        tiles += rows.div_ceil(tile) as f64 * of_one;
-    }
-    let mut packing = 0.0;
-    if lowering == Lowering::Packed {
-        let stride = shape.axes[2].stride;
-        // Each row has a beginning and an end, which share a vector.
-        let edges = (1.5 * lanes as f64 / shape.axes[2].output.max(1) as f64).clamp(0.0, lanes as f64);
-        packing = PACKED_VECTOR + PACKED_EDGE * edges;
-        if stride > set.shuffled {
-            packing += 2.0 * lanes as f64;
-        } else if stride > 1 {
-            packing += PACKED_STRIDE;
-        }
+        let sums = (tile * v) as f64;
+        let of_one = reading * k * k_cost(lanes * size, tile * v, tile + v) + store * sums + TILE_SETUP;
+        tiles += rows.div_ceil(tile) as f64 * (of_one + choice.resuming(sums));
     }
     let weights = k * (shape.out_channels * size_of::<T>()) as f64;
     let streaming = if weights > L2_WEIGHTS { L3_WEIGHTS } else { 1.0 };
-    vectors * (streaming * tiles / v as f64 + packing * k)
+    choice.vectors * streaming * tiles / v as f64 + choice.copying
+}
+
+/// Setting a direct tile up, and storing a row of it.
+const PLANE_SETUP: f64 = 20.0;
+const PLANE_STORE: f64 = 5.0;
+
+/// Loading a vector of a direct tile, at a stride of 1 and of more, with shuffles for that and without.
+const PLANE_LOAD: f64 = 1.0;
+const PLANE_STRIDED: f64 = 3.0;
+const PLANE_UNSHUFFLED: f64 = 12.0;
+
+/// Bytes that a tile reads of each row: most vectors cross a line. How much longer tiles take that read more than L1 holds, and
+/// find nothing there of the tile to the left. Measured: 32→1 5×5 reaches 28 GFLOP/s, 55 through bands.
+const PLANE_LINES: usize = 128;
+const PLANE_BEYOND: f64 = 3.0;
+
+/// Each output channel reads all input channels; lanes and rows behind the output are computed.
+fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKernel<T>) -> f64 {
+    let [_, height, width] = shape.axes.map(|axis| axis.output);
+    let tiles = (height.div_ceil(kernel.rows) * width.div_ceil(set.lanes) * shape.out_channels) as f64;
+    let (k, rows) = (kernel.kernel, kernel.rows as f64);
+    let load = match kernel.stride {
+        1 => PLANE_LOAD,
+        stride if stride <= set.shuffled => PLANE_STRIDED,
+        _ => PLANE_UNSHUFFLED,
+    };
+    let loads = load * (((kernel.rows - 1) * kernel.stride + k) * k) as f64;
+    let reads = shape.in_channels * ((kernel.rows - 1) * kernel.stride + k) * PLANE_LINES;
+    let beyond = if reads > L1_VALUES { PLANE_BEYOND } else { 1.0 };
+    let channel = beyond * loads.max(rows * (k * k) as f64);
+    tiles * (shape.in_channels as f64 * channel + PLANE_SETUP + PLANE_STORE * rows)
 }
 
 /// The share of terms that do not read padding.

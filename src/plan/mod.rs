@@ -1,6 +1,8 @@
 //! Deciding what will run: a pure function of the geometry, the instruction set and what the caller forces.
 
+mod bands;
 mod cost;
+mod tile;
 mod tuning;
 
 use std::fmt;
@@ -8,14 +10,15 @@ use std::fmt;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::gemm::blocking::{Blocking, Limits};
-use crate::gemm::partition::{Grid, Pieces};
 use crate::geometry::Shape;
 use crate::isa::{Available, Isa};
-use crate::kernel::{self, KernelSet, Run, Tap};
+use crate::kernel::{self, KernelSet, Tap};
+use crate::pack::bands::{Bands, Layout};
 use crate::pack::buffer::lines_for;
-use crate::pack::runs::max_runs;
 use crate::pack::taps::TapWindow;
 use cost::cost;
+pub(crate) use tile::{Kind, Tile, Tiling, row_blocks};
+use tile::{candidates, direct};
 use tuning::not_applicable;
 pub use tuning::{Algorithm, Lowering, Orientation, Tuning};
 
@@ -50,85 +53,12 @@ pub struct Plan {
     /// Channels and positions of the largest tile.
     extents: [usize; 2],
     pub(crate) blocking: Blocking,
+    /// What is copied of the image at a time; none where channels are in the lanes.
+    pub(crate) bands: Option<Bands>,
     parts: Option<usize>,
     scratch_bytes: usize,
     /// Estimated fused multiply-add instructions of one group of one image, everything else counted in those.
     cost: f64,
-}
-
-/// A register tile of a [`KernelSet`], with all smaller ones of its family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tile {
-    pub(crate) orientation: Orientation,
-    /// Index of the family.
-    pub(crate) family: usize,
-    /// The largest member's index in the family.
-    pub(crate) largest: usize,
-}
-
-/// The largest register tile, and the output cut into such.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tiling {
-    pub(crate) tile: Tile,
-    grid: Grid,
-    /// Cut into smaller tiles of the family.
-    fine: Grid,
-}
-
-/// Fewest tiles in a part: parts differ by at most one.
-const PART_TILES: usize = 8;
-
-impl Tiling {
-    /// A vector of channels takes its time however few they are, and so does a panel of positions.
-    fn new<T: Element>(shape: &Shape, set: &KernelSet<T>, tile: Tile) -> Self {
-        let [channels, positions] = tile.extents(set);
-        let in_lanes = tile.orientation == Orientation::ChannelsInLanes;
-        let (lanes, panel) = if in_lanes { (set.lanes, 1) } else { (1, positions) };
-        let grid = |piece| {
-            let channels = Pieces { len: shape.out_channels, piece, step: lanes };
-            let positions = Pieces { len: shape.out_plane(), piece: positions, step: panel };
-            Grid::new(shape.batch, shape.groups, channels, positions, in_lanes)
-        };
-        Self { tile, grid: grid(channels), fine: grid(if in_lanes { lanes } else { channels }) }
-    }
-
-    /// The grid to cut into `parts`.
-    pub(crate) fn grid(&self, parts: usize) -> &Grid {
-        if self.grid.tiles() / parts < PART_TILES { &self.fine } else { &self.grid }
-    }
-}
-
-impl Tile {
-    fn name<T: Element>(self, set: &KernelSet<T>) -> &'static str {
-        match self.orientation {
-            Orientation::ChannelsInLanes => set.channel[self.family].by_vectors[self.largest].name,
-            Orientation::PositionsInLanes => set.position[self.family].by_log2_rows[self.largest].name,
-        }
-    }
-
-    /// Channels and positions.
-    fn extents<T: Element>(self, set: &KernelSet<T>) -> [usize; 2] {
-        match self.orientation {
-            Orientation::ChannelsInLanes => {
-                [(self.largest + 1) * set.lanes, set.channel[self.family].positions]
-            }
-            Orientation::PositionsInLanes => {
-                [1 << self.largest, set.position[self.family].vectors * set.lanes]
-            }
-        }
-    }
-}
-
-/// Every tile of `set`.
-fn candidates<T: Element>(set: &'static KernelSet<T>) -> impl Iterator<Item = Tile> {
-    let of = |orientation, family, members: usize| {
-        (0..members).map(move |largest| Tile { orientation, family, largest })
-    };
-    let channel = set.channel.iter().enumerate();
-    let position = set.position.iter().enumerate();
-    channel
-        .flat_map(move |(i, f)| of(Orientation::ChannelsInLanes, i, f.by_vectors.len()))
-        .chain(position.flat_map(move |(i, f)| of(Orientation::PositionsInLanes, i, f.by_log2_rows.len())))
 }
 
 impl Plan {
@@ -145,27 +75,35 @@ impl Plan {
         if algorithm == Algorithm::Im2col {
             return Self::materialised::<T>(shape, set.isa, tuning);
         }
-        let best = candidates(set)
+        let shape = if shape.is_pointwise() { shape.as_one_row() } else { shape };
+        let gemm = candidates(set).filter(|_| algorithm != Algorithm::Direct);
+        let best = direct(&shape, set)
+            .filter(|_| algorithm != Algorithm::Gemm)
+            .chain(gemm)
             .filter(|tile| tuning.kernel.is_none_or(|name| name == tile.name(set)))
-            .filter(|tile| tuning.orientation.is_none_or(|o| o == tile.orientation))
-            .filter_map(|tile| lowering(&shape, tile, tuning.lowering).map(|lowering| (tile, lowering)))
-            .map(|(tile, lowering)| (tile, lowering, cost(&shape, set, tile, lowering)))
-            .min_by(|a, b| a.2.total_cmp(&b.2));
-        let Some((tile, lowering, cost)) = best else {
-            return Err(not_applicable(tuning));
+            .filter(|tile| tuning.orientation.is_none_or(|o| o == tile.orientation()))
+            .flat_map(|tile| lowerings(&shape, tile, tuning.lowering).map(move |lowering| (tile, lowering)))
+            .map(|(tile, lowering)| {
+                let bands = tile.bands(&shape, set, lowering, tuning.band);
+                (tile, lowering, bands, cost(&shape, set, tile, lowering, bands.as_ref()))
+            })
+            .min_by(|a, b| a.3.total_cmp(&b.3));
+        let Some((tile, lowering, bands, cost)) = best else {
+            return Err(not_applicable(algorithm, tuning));
         };
-        let limits = limits(&shape, set, tile, tuning);
-        let blocking = Blocking::new(shape.in_channels, shape.taps(), limits);
+        let bands = bands.map(|choice| choice.bands);
+        let blocking = blocking(&shape, set, tile, bands, tuning);
         let mut plan = Self {
             shape,
             isa: set.isa,
             dtype: T::NAME,
-            algorithm: Algorithm::Gemm,
+            algorithm: if tile.kind == Kind::Planes { Algorithm::Direct } else { Algorithm::Gemm },
             lowering,
-            tiling: Some(Tiling::new(&shape, set, tile)),
+            tiling: Some(Tiling::new(&shape, set, tile, bands)),
             kernel: tile.name(set),
             extents: tile.extents(set),
             blocking,
+            bands,
             parts: tuning.parts,
             scratch_bytes: 0,
             cost,
@@ -198,7 +136,8 @@ impl Plan {
             tiling: None,
             kernel: "matrixmultiply",
             extents: [shape.out_channels, shape.out_plane()],
-            blocking: Blocking { channels: shape.in_channels, taps: shape.taps() },
+            blocking: Blocking { channels: shape.in_channels, taps: shape.kernel() },
+            bands: None,
             parts: None,
             scratch_bytes: columns * size_of::<T>(),
             cost: f64::NAN,
@@ -208,20 +147,25 @@ impl Plan {
     /// Cache lines of scratch for one task; what [`crate::gemm::driver`] takes, in its order.
     fn scratch_lines<T: Element>(&self, set: &KernelSet<T>) -> usize {
         let Some(Tiling { tile, .. }) = self.tiling else { return 0 };
-        let Blocking { channels, taps } = self.blocking;
-        let windows = lines_for::<TapWindow>(taps);
-        match tile.orientation {
-            Orientation::ChannelsInLanes => windows + 2 * lines_for::<Tap>(taps),
-            Orientation::PositionsInLanes => {
-                let vectors = set.position[tile.family].vectors;
-                let runs = max_runs(&self.shape, set.lanes) * taps;
-                windows
-                    + lines_for::<Run>(taps)
-                    + lines_for::<Run>(runs)
-                    + lines_for::<u32>(taps)
-                    + lines_for::<T>(channels * taps * vectors * set.lanes)
-            }
+        let taps = self.blocking.tap_count();
+        match tile.kind {
+            Kind::Channels => lines_for::<TapWindow>(taps) + 2 * lines_for::<Tap>(taps),
+            Kind::Positions => lines_for::<usize>(taps) + lines_for::<T>(self.band_len(set, tile)),
+            Kind::Planes => 0,
         }
+    }
+
+    /// How a channel of a band lies in scratch, for a box of `taps`.
+    pub(crate) fn layout<T: Element>(&self, set: &KernelSet<T>, tile: Tile, taps: [usize; 3]) -> Layout {
+        self.bands
+            .and_then(|bands| Layout::new(&self.shape, bands, taps, tile.widths(set).narrow))
+            .unwrap_or_default()
+    }
+
+    /// Elements of scratch that bands take.
+    pub(crate) fn band_len<T>(&self, set: &KernelSet<T>, tile: Tile) -> usize {
+        let Blocking { channels, taps } = self.blocking;
+        self.bands.map_or(0, |bands| bands::len(&self.shape, bands, tile.widths(set), channels, taps))
     }
 
     /// The algorithm that runs; never [`Algorithm::Auto`].
@@ -239,7 +183,7 @@ impl Plan {
     /// What a vector register holds; none where the algorithm has no register tile of this crate's.
     #[must_use]
     pub fn orientation(&self) -> Option<Orientation> {
-        self.tiling.map(|tiling| tiling.tile.orientation)
+        self.tiling.map(|tiling| tiling.tile.orientation())
     }
 
     /// The instruction set.
@@ -312,9 +256,12 @@ impl fmt::Display for Plan {
             "blocking   {} of {} input channels, {} of {} taps",
             self.blocking.channels,
             s.in_channels,
-            self.blocking.taps,
+            self.blocking.tap_count(),
             s.taps()
         )?;
+        if let Some(bands) = self.bands {
+            writeln!(f, "bands      of {} × {} output positions", bands.rows, bands.cols)?;
+        }
         if self.tiling.is_some() {
             writeln!(f, "why        least estimated cost: {:.3e} vector multiply-adds", self.cost)?;
         } else {
@@ -325,47 +272,34 @@ impl fmt::Display for Plan {
     }
 }
 
-/// How `tile` would read the im2col matrix; none where that is not what is `forced`.
-fn lowering(shape: &Shape, tile: Tile, forced: Option<Lowering>) -> Option<Lowering> {
-    match (tile.orientation, forced) {
-        (_, Some(Lowering::Materialised)) | (Orientation::ChannelsInLanes, Some(Lowering::Packed)) => None,
-        (Orientation::ChannelsInLanes, _) => Some(Lowering::InPlace),
-        (Orientation::PositionsInLanes, Some(Lowering::Packed)) => Some(Lowering::Packed),
-        (Orientation::PositionsInLanes, _) if shape.is_pointwise() => Some(Lowering::InPlace),
-        (Orientation::PositionsInLanes, Some(Lowering::InPlace)) => None,
-        (Orientation::PositionsInLanes, _) => Some(Lowering::Packed),
-    }
-}
-
-/// What bounds a block of k.
-fn limits<T: Element>(shape: &Shape, set: &KernelSet<T>, tile: Tile, tuning: Tuning) -> Limits {
-    let size = size_of::<T>();
-    let (bytes_per_k, bytes_per_tap, panel) = match tile.orientation {
-        Orientation::ChannelsInLanes => {
-            ((tile.largest + 1) * set.lanes * size, size_of::<TapWindow>() + 2 * size_of::<Tap>(), false)
-        }
-        Orientation::PositionsInLanes => {
-            let vectors = set.position[tile.family].vectors;
-            let tables = (max_runs(shape, set.lanes) + 1) * size_of::<Run>() + size_of::<u32>();
-            (vectors * set.lanes * size, size_of::<TapWindow>() + tables, true)
+/// The blocks of k for `tile`; a direct tile has one.
+fn blocking<T: Element>(
+    shape: &Shape,
+    set: &KernelSet<T>,
+    tile: Tile,
+    bands: Option<Bands>,
+    tuning: Tuning,
+) -> Blocking {
+    let limits = match (tile.kind, bands) {
+        (Kind::Planes, _) => return Blocking { channels: shape.in_channels, taps: shape.kernel() },
+        (_, Some(bands)) => bands::limits(shape, bands, tile.widths(set)),
+        (_, None) => {
+            let weights = (tile.largest + 1) * set.lanes * size_of::<T>();
+            Limits::weights(shape.taps(), weights, size_of::<TapWindow>() + 2 * size_of::<Tap>())
         }
     };
-    Limits { bytes_per_k, bytes_per_tap, panel, k: tuning.k_block, taps: tuning.tap_block }
+    let limits = limits.forced(shape.taps(), tuning.k_block, tuning.tap_block);
+    Blocking::new(shape.in_channels, shape.kernel(), limits)
 }
 
-/// Cuts `channels` into blocks of tiles of 2ⁱ rows, i ≤ `largest`: (first channel, i, channels). The last tile may reach
-/// behind the end, where that costs less than one more tile.
-pub(crate) fn row_blocks(channels: usize, largest: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-    let mut next = 0;
-    std::iter::from_fn(move || {
-        let rest = channels.checked_sub(next).filter(|&rest| rest > 0)?;
-        let below = rest.ilog2() as usize;
-        let above = usize::from(rest > 3 << below >> 1);
-        let log2 = (below + above).min(largest);
-        let (first, rows) = (next, (rest >> log2 << log2).max(rest.min(1 << log2)));
-        next += rows;
-        Some((first, log2, rows))
-    })
+/// How `tile` can read the im2col matrix; none where that is not what is `forced`.
+fn lowerings(shape: &Shape, tile: Tile, forced: Option<Lowering>) -> impl Iterator<Item = Lowering> + use<> {
+    let positions = tile.kind == Kind::Positions;
+    let in_place = !positions || shape.is_pointwise();
+    [(Lowering::InPlace, in_place), (Lowering::Packed, positions)]
+        .into_iter()
+        .filter_map(|(lowering, can)| can.then_some(lowering))
+        .filter(move |&lowering| forced.is_none_or(|forced| forced == lowering))
 }
 
 #[cfg(test)]

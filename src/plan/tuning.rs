@@ -11,6 +11,9 @@ pub enum Algorithm {
     Auto,
     /// This crate's blocked GEMM over the virtual im2col matrix.
     Gemm,
+    /// Sliding windows over one output plane at a time: for square kernels of 3 or 5 taps at a stride of 1 or 2 on both
+    /// axes and of 7 at a stride of 1, without dilation, where a group has few output channels (fewer than a vector has lanes).
+    Direct,
     /// The im2col matrix in memory and `matrixmultiply`: the baseline. Its sums are not in this crate's order, and
     /// its workspace grows with the image.
     Im2col,
@@ -22,7 +25,7 @@ pub enum Algorithm {
 pub enum Lowering {
     /// Where its values lie in the image.
     InPlace,
-    /// From panels that are packed while they are first used.
+    /// From rows that are copied with their padding, a band at a time, once for each column of the kernel.
     Packed,
     /// As a whole, written to memory first.
     Materialised,
@@ -53,6 +56,8 @@ pub struct Tuning {
     pub k_block: Option<usize>,
     /// Taps in a block of the sum, at most.
     pub tap_block: Option<usize>,
+    /// Output rows and columns that a copy of the image's rows serves, at most.
+    pub band: Option<[usize; 2]>,
     /// Parts that the work is cut into, at most.
     pub parts: Option<usize>,
 }
@@ -93,6 +98,14 @@ impl Tuning {
         self
     }
 
+    /// Sets how many output rows and columns a copy of the image's rows serves, at most; 0 counts as 1. One that would not
+    /// fit in the cache is not taken.
+    #[must_use]
+    pub const fn band(mut self, rows: usize, cols: usize) -> Self {
+        self.band = Some([rows, cols]);
+        self
+    }
+
     /// Sets into how many parts the work is cut, at most, however many threads there are; 0 counts as 1.
     #[must_use]
     pub const fn parts(mut self, parts: usize) -> Self {
@@ -102,7 +115,14 @@ impl Tuning {
 }
 
 /// The error where nothing is what is forced.
-pub(super) fn not_applicable(tuning: Tuning) -> Error {
+pub(super) fn not_applicable(algorithm: Algorithm, tuning: Tuning) -> Error {
+    if algorithm == Algorithm::Direct {
+        return Error::NotApplicable {
+            what: format!("Algorithm::Direct with {tuning:?}"),
+            needs: "two axes, a square kernel of 3 or 5 with a stride of 1 or 2 on both or of 7 with 1, no dilation, fewer output channels in \
+                    a group than a vector has lanes, and no tuning of the GEMM",
+        };
+    }
     let needs = match tuning.lowering {
         Some(Lowering::Materialised) => "Algorithm::Im2col",
         Some(Lowering::InPlace) => "channels in the lanes, or a 1×1 kernel with stride 1 and no padding",

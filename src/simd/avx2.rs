@@ -17,11 +17,17 @@ macro_rules! vector {
         type Elem = $elem;
         type Square = [Self; $lanes];
         const LANES: usize = $lanes;
+        type Splats = [Self; 1];
 
         #[inline(always)]
         unsafe fn splat(x: $elem) -> Self {
             // SAFETY: the caller vouches for the instruction set.
             Self(unsafe { $splat(x) })
+        }
+        #[inline(always)]
+        unsafe fn splats(from: *const $elem) -> Self::Splats {
+            // SAFETY: the caller vouches for the instruction set and the element.
+            unsafe { [Self::splat(*from)] }
         }
         #[inline(always)]
         unsafe fn load(from: *const $elem) -> Self {
@@ -92,6 +98,22 @@ macro_rules! vector {
     };
 }
 
+/// The even elements of two vectors, or the odd ones.
+///
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+unsafe fn half(a: __m256, b: __m256, odd: usize) -> __m256 {
+    // SAFETY: the caller vouches for the instruction set. Quarters of 0 2 | 8 10 and 4 6 | 12 14.
+    unsafe {
+        let pairs = match odd {
+            0 => _mm256_shuffle_ps::<0b10_00_10_00>(a, b),
+            _ => _mm256_shuffle_ps::<0b11_01_11_01>(a, b),
+        };
+        _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(pairs)))
+    }
+}
+
 impl Vector for F32 {
     vector!(
         F32,
@@ -112,6 +134,28 @@ impl Vector for F32 {
     );
 
     const SHUFFLED: usize = 2;
+
+    #[inline(always)]
+    fn every_second(blocks: &[Self; 5], first: usize) -> Self {
+        let [a, b, c, ..] = blocks;
+        // SAFETY: a vector proves the instruction set.
+        let low = unsafe { half(a.0, b.0, first % 2) };
+        if first < 2 {
+            return Self(low);
+        }
+        // SAFETY: a vector proves the instruction set. Lanes first / 2 and on of `low`, then those of the third vector.
+        unsafe {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            let rotated = _mm256_add_epi32(lanes, _mm256_set1_epi32((first / 2) as i32));
+            let behind = _mm256_castsi256_ps(_mm256_cmpgt_epi32(rotated, _mm256_set1_epi32(7)));
+            let high = half(c.0, c.0, first % 2);
+            Self(_mm256_blendv_ps(
+                _mm256_permutevar8x32_ps(low, rotated),
+                _mm256_permutevar8x32_ps(high, rotated),
+                behind,
+            ))
+        }
+    }
 
     #[inline(always)]
     unsafe fn load_strided(from: *const f32, stride: usize) -> Self {

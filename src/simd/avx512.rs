@@ -18,11 +18,17 @@ macro_rules! vector {
         type Elem = $elem;
         type Square = [Self; $lanes];
         const LANES: usize = $lanes;
+        type Splats = [Self; 1];
 
         #[inline(always)]
         unsafe fn splat(x: $elem) -> Self {
             // SAFETY: the caller vouches for the instruction set.
             Self(unsafe { $splat(x) })
+        }
+        #[inline(always)]
+        unsafe fn splats(from: *const $elem) -> Self::Splats {
+            // SAFETY: the caller vouches for the instruction set and the element.
+            unsafe { [Self::splat(*from)] }
         }
         #[inline(always)]
         unsafe fn load(from: *const $elem) -> Self {
@@ -109,6 +115,34 @@ macro_rules! vector {
     };
 }
 
+/// For [`Vector::every_second`] with `first = 2·i` or `2·i + 1`: from the even (odd) elements of two vectors and a third vector,
+/// lanes `i` and on of the former, then every second element of the latter.
+const fn second<const LANES: usize>(first: usize) -> [i64; LANES] {
+    let (shift, mut lanes, mut l) = (first / 2, [0; LANES], 0);
+    while l < LANES {
+        let ahead = l + shift;
+        lanes[l] = if ahead < LANES { ahead } else { LANES + 2 * (ahead - LANES) + first % 2 } as i64;
+        l += 1;
+    }
+    lanes
+}
+
+const SECOND_F32: [[i32; 16]; 7] = {
+    let (mut all, mut first) = ([[0; 16]; 7], 0);
+    while first < 7 {
+        let (lanes, mut l) = (second::<16>(first), 0);
+        while l < 16 {
+            all[first][l] = lanes[l] as i32;
+            l += 1;
+        }
+        first += 1;
+    }
+    all
+};
+
+const SECOND_F64: [[i64; 8]; 7] =
+    [second(0), second(1), second(2), second(3), second(4), second(5), second(6)];
+
 /// Lane `l` is `from[l·stride]` where bit `l·stride` of `span` is set, for strides from 2 to 4.
 ///
 /// # Safety
@@ -171,6 +205,19 @@ impl Vector for F32 {
     );
 
     const SHUFFLED: usize = 4;
+
+    #[inline(always)]
+    fn every_second(blocks: &[Self; 5], first: usize) -> Self {
+        let [a, b, c, ..] = blocks;
+        // SAFETY: a vector proves the instruction set; a row of the table is a vector.
+        unsafe {
+            let odd = _mm512_set1_epi32((first % 2) as i32);
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let half = _mm512_permutex2var_ps(a.0, _mm512_or_epi32(even, odd), b.0);
+            let lanes = _mm512_loadu_epi32(SECOND_F32[first].as_ptr());
+            Self(if first < 2 { half } else { _mm512_permutex2var_ps(half, lanes, c.0) })
+        }
+    }
 
     #[inline(always)]
     unsafe fn load_strided(from: *const f32, stride: usize) -> Self {
@@ -294,6 +341,19 @@ impl Vector for F64 {
     );
 
     const SHUFFLED: usize = 2;
+
+    #[inline(always)]
+    fn every_second(blocks: &[Self; 5], first: usize) -> Self {
+        let [a, b, c, ..] = blocks;
+        // SAFETY: a vector proves the instruction set; a row of the table is a vector.
+        unsafe {
+            let odd = _mm512_set1_epi64((first % 2) as i64);
+            let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+            let half = _mm512_permutex2var_pd(a.0, _mm512_or_epi64(even, odd), b.0);
+            let lanes = _mm512_loadu_epi64(SECOND_F64[first].as_ptr());
+            Self(if first < 2 { half } else { _mm512_permutex2var_pd(half, lanes, c.0) })
+        }
+    }
 
     #[inline(always)]
     unsafe fn load_strided(from: *const f64, stride: usize) -> Self {

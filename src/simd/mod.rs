@@ -20,6 +20,9 @@ pub(crate) trait Vector: Copy {
     /// `LANES` vectors.
     type Square: AsRef<[Self]> + AsMut<[Self]>;
     const LANES: usize;
+    /// `SPLATS` vectors: as many as come from one load.
+    type Splats: AsRef<[Self]>;
+    const SPLATS: usize = size_of::<Self::Splats>() / size_of::<Self>();
     /// The largest stride that [`Vector::load_strided`] reads with a few shuffles.
     const SHUFFLED: usize = 1;
 
@@ -28,6 +31,12 @@ pub(crate) trait Vector: Copy {
     /// # Safety
     /// The CPU has this vector's instruction set.
     unsafe fn splat(x: Self::Elem) -> Self;
+
+    /// A vector of each of `SPLATS` consecutive elements.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`]; `from` is valid for reading `SPLATS` elements.
+    unsafe fn splats(from: *const Self::Elem) -> Self::Splats;
 
     /// # Safety
     /// As [`Vector::splat`]; `from` is valid for reading `LANES` elements.
@@ -71,6 +80,20 @@ pub(crate) trait Vector: Copy {
     unsafe fn merge_strided(self, from: *const Self::Elem, stride: usize, first: usize, end: usize) -> Self {
         // SAFETY: the caller's obligations are the same.
         unsafe { merge_lanes(self, from, stride, first, end) }
+    }
+
+    /// Lane `l` becomes element `2·l + first` of the vectors of `blocks` in a row, for `first` below 7.
+    #[inline(always)]
+    fn every_second(blocks: &[Self; 5], first: usize) -> Self {
+        let mut all = [Self::Elem::ZERO; 6 * MAX_LANES];
+        // SAFETY: the array holds six vectors, and no more than 7 + 2·LANES elements are read; a vector proves the
+        // instruction set.
+        unsafe {
+            for (i, block) in blocks.iter().enumerate() {
+                block.store(all.as_mut_ptr().add(i * Self::LANES));
+            }
+            Self::load_strided(all.as_ptr().add(first), 2)
+        }
     }
 
     /// Writes the first `lanes` lanes only.

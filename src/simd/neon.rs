@@ -13,15 +13,25 @@ pub(crate) struct F64(float64x2_t);
 /// What differs between the two only in names.
 macro_rules! vector {
     ($vector:ident, $elem:ident, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident,
-     $mul:ident, $div:ident, $less:ident, $greater:ident, $select:ident) => {
+     $mul:ident, $div:ident, $less:ident, $greater:ident, $select:ident, $lane:ident: $($n:literal)+) => {
         type Elem = $elem;
         type Square = [Self; $lanes];
         const LANES: usize = $lanes;
+        type Splats = [Self; $lanes];
 
         #[inline(always)]
         unsafe fn splat(x: $elem) -> Self {
             // SAFETY: the caller vouches for the instruction set.
             Self(unsafe { $splat(x) })
+        }
+        #[inline(always)]
+        unsafe fn splats(from: *const $elem) -> Self::Splats {
+            // A multiply-add takes any lane of a vector as it is.
+            // SAFETY: the caller vouches for the instruction set and the elements.
+            unsafe {
+                let lanes = $load(from);
+                [$(Self($lane::<$n>(lanes))),+]
+            }
         }
         #[inline(always)]
         unsafe fn load(from: *const $elem) -> Self {
@@ -109,7 +119,8 @@ impl Vector for F32 {
         vdivq_f32,
         vcltq_f32,
         vcgtq_f32,
-        vbslq_f32
+        vbslq_f32,
+        vdupq_laneq_f32: 0 1 2 3
     );
 
     #[inline(always)]
@@ -143,7 +154,8 @@ impl Vector for F64 {
         vdivq_f64,
         vcltq_f64,
         vcgtq_f64,
-        vbslq_f64
+        vbslq_f64,
+        vdupq_laneq_f64: 0 1
     );
 
     #[inline(always)]

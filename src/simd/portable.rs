@@ -16,10 +16,16 @@ macro_rules! vector {
             type Elem = $elem;
             type Square = [Self; $lanes];
             const LANES: usize = $lanes;
+            type Splats = [Self; 1];
 
             #[inline(always)]
             unsafe fn splat(x: $elem) -> Self {
                 Self($wide::splat(x))
+            }
+            #[inline(always)]
+            unsafe fn splats(from: *const $elem) -> Self::Splats {
+                // SAFETY: the caller vouches for the instruction set and the element.
+                unsafe { [Self::splat(*from)] }
             }
             #[inline(always)]
             unsafe fn load(from: *const $elem) -> Self {

@@ -223,12 +223,33 @@ pub fn ways<T: Element>() -> Vec<Way> {
         ways.push(Way::auto(isa));
         for (i, kernel) in kernel_names::<T>(isa).unwrap().into_iter().enumerate() {
             let tuning = Tuning::default().kernel(kernel);
-            let tuning = match i % 3 {
+            let tuning = match i % 4 {
                 0 => tuning.parts(5),
-                1 => tuning.k_block(7),
-                _ => tuning.k_block(5).tap_block(2).parts(3),
+                1 => tuning.k_block(7).band(2, usize::MAX),
+                2 => tuning.k_block(5).tap_block(2).parts(3),
+                _ => tuning.band(3, 5).parts(2),
             };
             ways.push(Way { tuning, ..Way::auto(isa) });
+        }
+    }
+    ways
+}
+
+/// The direct tiles of every instruction set that apply to `problem`.
+pub fn direct_ways<T: Element, const D: usize>(problem: &Problem<D>) -> Vec<Way> {
+    let kernel = problem.params.kernel[D - 1];
+    let stride = problem.params.stride[D - 1];
+    let mut ways = vec![];
+    for isa in Isa::available() {
+        for rows in [4, 7] {
+            let name = format!("{isa}_{}_direct_{kernel}s{stride}_x{rows}", T::NAME);
+            let tuning = Tuning::default().kernel(name.leak()).parts(rows);
+            let way = Way { algorithm: Algorithm::Direct, tuning, isa };
+            let weight = vec![T::ZERO; problem.params.weight_len().unwrap()];
+            let conv = way.builder::<T, D>(problem.params).build(&weight).unwrap();
+            if conv.plan(problem.batch, problem.extent).is_ok() {
+                ways.push(way);
+            }
         }
     }
     ways

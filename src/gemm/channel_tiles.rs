@@ -1,0 +1,82 @@
+//! Tiles with channels in the lanes: vectors of channels by positions, whose values are read where they lie.
+
+use crate::element::Element;
+use crate::gemm::blocking::tiles_in_group;
+use crate::gemm::step::{Place, Step};
+use crate::kernel::{ChannelTiles, MAX_POSITIONS, Tap};
+use crate::pack::segments::Segments;
+use crate::pack::taps::{self, TapWindow};
+
+impl<T: Element> Step<'_, T> {
+    /// Tiles of positions by groups of vectors of channels.
+    pub(super) fn channel_tiles(&self, windows: &[TapWindow], all: &[Tap], some: &mut [Tap]) {
+        let (set, shape) = (self.job.set, &self.job.plan.shape);
+        let family = &set.channel[self.tile.family];
+        let k = windows.len() * self.block.channels.len();
+        let most = self.tile.largest + 1;
+        let group = tiles_in_group(most * set.lanes * size_of::<T>() * k);
+        let mut channel = self.task.channels.start;
+        while channel < self.task.channels.end {
+            let rest = self.task.channels.end - channel;
+            let vectors = rest.div_ceil(set.lanes).min(most);
+            let width = vectors * set.lanes;
+            let rows = ((rest / width).clamp(1, group) * width).min(rest);
+            let w = self.w(channel);
+            let mut positions = Segments::new(shape, self.task.positions.start, self.task.positions.len());
+            for position in self.task.positions.clone().step_by(family.positions) {
+                let segments = positions.next_tile(family.positions);
+                let cols = segments.positions();
+                let whole = cols == family.positions && segments.clone().all(|s| s.interior(shape));
+                let taps = if whole {
+                    all
+                } else {
+                    let count = taps::select(windows, set.lanes, segments.clone(), some);
+                    &some[..count]
+                };
+                let mut table = [0; MAX_POSITIONS];
+                let (origin, offsets) = self.origins(segments, &mut table);
+                let tiles = ChannelTiles {
+                    x: self.x().wrapping_offset(origin),
+                    channel_stride: shape.in_plane(),
+                    channels: self.block.channels.len(),
+                    taps,
+                    offsets,
+                    next: family.positions.wrapping_mul(shape.axes[2].stride) as isize,
+                    w,
+                    w_vector: self.job.weights.panel_len(),
+                    w_channel: shape.taps() * set.lanes,
+                    destination: self.destination(Place { channel, rows, position, cols }),
+                };
+                // SAFETY: the set's instruction set is available. `taps` names, for each tap of the block, the
+                // positions whose windows read inside the image. `w` is the block's part of the panels of `rows`
+                // channels, each of which holds all k. The destination lies in this task's part of the output.
+                unsafe { (family.by_vectors[vectors - 1].run)(&tiles) };
+            }
+            channel += rows;
+        }
+    }
+
+    /// The origin of a tile's first position and, where the others do not lie one beside the other, the table of all
+    /// relative to it.
+    fn origins<'t>(
+        &self,
+        mut segments: Segments,
+        table: &'t mut [isize; MAX_POSITIONS],
+    ) -> (isize, Option<&'t [isize; MAX_POSITIONS]>) {
+        let shape = &self.job.plan.shape;
+        let (stride, count) = (shape.axes[2].stride, segments.positions());
+        let Some(first) = segments.next() else { return (0, None) };
+        let start = first.origin;
+        // Where every window starts at its own element, rows follow each other as well.
+        if stride == 1 && (first.len == count || shape.is_pointwise()) {
+            return (start, None);
+        }
+        for segment in std::iter::once(first).chain(segments) {
+            let origin = segment.origin.wrapping_sub(start);
+            for (i, offset) in table[segment.start..][..segment.len].iter_mut().enumerate() {
+                *offset = origin.wrapping_add((i * stride) as isize);
+            }
+        }
+        (start, Some(table))
+    }
+}

@@ -1,0 +1,173 @@
+//! Tiles with positions in the lanes: lines of positions by rows of channels, read through bands of copied rows or where
+//! they lie.
+
+use std::ops::Range;
+
+use crate::element::Element;
+use crate::gemm::blocking::whole_lines;
+use crate::gemm::step::{Place, Step};
+use crate::kernel::{Next, PositionTiles};
+use crate::pack::bands::{Bands, Layout, Rectangle};
+use crate::pack::buffer::LINE;
+use crate::plan::{Lowering, row_blocks};
+
+/// Scratch for the rows of a band, and where its taps read there.
+pub(super) struct Band<'a, T> {
+    pub(super) taps: &'a [usize],
+    pub(super) layout: Layout,
+    pub(super) to: &'a mut [T],
+}
+
+impl<T> Band<'_, T> {
+    /// A line whose first position reads from `from` on.
+    fn source(&self, from: usize) -> Source<'_, T> {
+        Source {
+            b: self.to[from..].as_ptr(),
+            taps: self.taps,
+            channel_stride: self.layout.channel,
+            readable: usize::MAX,
+            next: Next::Channel,
+        }
+    }
+}
+
+/// Where tiles with positions in the lanes read: what the first position of a line reads lies at `taps` from `b` on.
+struct Source<'a, T> {
+    b: *const T,
+    taps: &'a [usize],
+    channel_stride: usize,
+    /// Positions from the first on that can be read, whether they belong to the line or not.
+    readable: usize,
+    next: Next,
+}
+
+/// Positions from which on aligning the stores of the others pays for a narrow tile more.
+const MIN_ALIGNED: usize = 512;
+
+impl<T: Element> Step<'_, T> {
+    /// Positions by rows of channels: read in place where the image is its own im2col matrix, as far as whole tiles can be, and
+    /// through bands.
+    pub(super) fn position_tiles(&self, band: &mut Band<'_, T>) {
+        let plan = self.job.plan;
+        let mut rest = self.task.positions.clone();
+        if plan.lowering() == Lowering::InPlace {
+            let source = Source {
+                b: self.x().wrapping_add(rest.start),
+                channel_stride: plan.shape.in_plane(),
+                taps: &[0],
+                readable: plan.shape.out_plane() - rest.start,
+                next: Next::Right,
+            };
+            rest.start = self.line(rest.clone(), &source);
+        }
+        let Some(bands) = plan.bands else { return };
+        while !rest.is_empty() {
+            rest.start = if bands.joined {
+                self.joined_rows(bands, rest.clone(), band)
+            } else {
+                self.strips(bands, rest.clone(), band)
+            };
+        }
+    }
+
+    /// The first positions of `rest` that a band of whole rows serves; gives where they end.
+    fn joined_rows(&self, bands: Bands, rest: Range<usize>, band: &mut Band<'_, T>) -> usize {
+        let shape = &self.job.plan.shape;
+        let [_, height, width] = shape.axes.map(|axis| axis.output);
+        let [d, h, w] = shape.position(rest.start);
+        let row = rest.start - w;
+        let rows = (rest.end - row).div_ceil(width).min(bands.rows).min(height - h);
+        let end = rest.end.min(row + rows * width);
+        self.fill(Rectangle { at: [d, h, 0], rows, cols: width }, band);
+        self.line(rest.start..end, &band.source(w))
+    }
+
+    /// The first rows of `rest`, or what there is of one, strip by strip; gives where they end.
+    fn strips(&self, bands: Bands, rest: Range<usize>, band: &mut Band<'_, T>) -> usize {
+        let shape = &self.job.plan.shape;
+        let [_, height, width] = shape.axes.map(|axis| axis.output);
+        let [d, h, w] = shape.position(rest.start);
+        let rows = (rest.len() / width).min(bands.rows).min(height - h);
+        let (rows, end) = if w == 0 && rows > 0 { (rows, width) } else { (1, width.min(w + rest.len())) };
+        let first_row = rest.start - w;
+        for col in (w..end).step_by(bands.cols) {
+            let cols = bands.cols.min(end - col);
+            self.fill(Rectangle { at: [d, h, col], rows, cols }, band);
+            for row in 0..rows {
+                let from = first_row + row * width + col;
+                self.line(from..from + cols, &band.source(row * band.layout.pitch));
+            }
+        }
+        first_row + (rows - 1) * width + end
+    }
+
+    fn fill(&self, rectangle: Rectangle, band: &mut Band<'_, T>) {
+        let image = (&self.job.plan.shape, self.job.set);
+        let block = (&self.block.taps, self.block.channels.len());
+        band.layout.fill(image, block, rectangle, self.x(), band.to);
+    }
+
+    /// Consecutive positions: wide tiles, and narrow ones for what is left or lies before a cache line. Gives where it stops,
+    /// which is before the end where less than a tile can be read.
+    fn line(&self, positions: Range<usize>, source: &Source<'_, T>) -> usize {
+        let set = self.job.set;
+        let narrow = set.position.len() - 1;
+        let mut lead = self.lead(&positions);
+        let mut at = positions.start;
+        while at < positions.end {
+            let rest = positions.end - at;
+            let fits = set.position[self.tile.family].vectors * set.lanes <= rest;
+            let family = if lead == 0 && fits { self.tile.family } else { narrow };
+            let width = set.position[family].vectors * set.lanes;
+            let done = at - positions.start;
+            if done + width > source.readable {
+                break;
+            }
+            let cols = width.min(if lead > 0 { lead } else { rest });
+            lead -= lead.min(cols);
+            let place = Place {
+                channel: self.task.channels.start,
+                rows: self.task.channels.len(),
+                position: at,
+                cols,
+            };
+            self.rows_of_tiles(family, source, done, place);
+            at += cols;
+        }
+        at
+    }
+
+    /// How many positions there are before a cache line of the output begins, where all rows of it have theirs at the same
+    /// positions: a store that crosses a line takes twice as long, and only a whole line can be streamed.
+    fn lead(&self, positions: &Range<usize>) -> usize {
+        let size = size_of::<T>();
+        let index = self.job.index(self.task, self.task.channels.start, positions.start);
+        let lead = self.job.y.at(index).align_offset(LINE);
+        let aligned = whole_lines(self.job.plan.shape.out_plane(), size) && lead < LINE / size;
+        if aligned && positions.len() >= MIN_ALIGNED { lead } else { 0 }
+    }
+
+    /// The tiles of all channels of `all` over its positions, of which the first is `from` behind that of `source`.
+    fn rows_of_tiles(&self, family: usize, source: &Source<'_, T>, from: usize, all: Place) {
+        let family = &self.job.set.position[family];
+        let largest = self.tile.largest.min(family.by_log2_rows.len() - 1);
+        for (first, log2_rows, rows) in row_blocks(all.rows, largest) {
+            let place = Place { channel: all.channel + first, rows, ..all };
+            let tiles = PositionTiles {
+                w: self.w(place.channel),
+                w_row: place.channel % self.job.set.lanes,
+                w_panel: self.job.weights.panel_len(),
+                b: source.b.wrapping_add(from),
+                taps: source.taps,
+                channel_stride: source.channel_stride,
+                channels: self.block.channels.len(),
+                next: source.next,
+                destination: self.destination(place),
+            };
+            // SAFETY: the set's instruction set is available. What the tile reads lies in the band, or in an image that
+            // is its own im2col matrix. A tile's weights lie in one panel, for its first channel is a multiple of its
+            // rows, which divide the lanes. The destination lies in this task's part of the output.
+            unsafe { (family.by_log2_rows[log2_rows].run)(&tiles) };
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! One block of k of one rectangle of the output: what tiles of either orientation need to know of it.
+
+use crate::element::Element;
+use crate::epilogue::Epilogue;
+use crate::gemm::blocking::{KBlock, streamed, whole_lines};
+use crate::gemm::partition::Task;
+use crate::gemm::tiles::Output;
+use crate::kernel::{Destination, Finish, KernelSet};
+use crate::pack::buffer::LINE;
+use crate::pack::taps::TapBox;
+use crate::pack::weights::PackedWeights;
+use crate::plan::{Plan, Tile};
+
+/// One convolution: everything is checked and planned.
+pub(crate) struct Job<'a, T: 'static> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) set: &'static KernelSet<T>,
+    pub(crate) weights: &'a PackedWeights<T>,
+    pub(crate) x: &'a [T],
+    pub(crate) residual: Option<&'a [T]>,
+    pub(crate) epilogue: &'a Epilogue<T>,
+    pub(crate) y: &'a Output<'a, T>,
+}
+
+/// Where a tile is in the output: the first and the number of its channels and positions.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) channel: usize,
+    pub(super) rows: usize,
+    pub(super) position: usize,
+    pub(super) cols: usize,
+}
+
+impl<T: Element> Job<'_, T> {
+    /// Index of an element of the output.
+    pub(super) fn index(&self, task: &Task, channel: usize, position: usize) -> usize {
+        let shape = &self.plan.shape;
+        let plane = (task.image * shape.groups + task.group) * shape.out_channels + channel;
+        plane * shape.out_plane() + position
+    }
+}
+
+/// One block of k of one task.
+pub(super) struct Step<'a, T: 'static> {
+    pub(super) job: &'a Job<'a, T>,
+    pub(super) task: &'a Task,
+    pub(super) tile: Tile,
+    pub(super) block: KBlock,
+}
+
+impl<'a, T: Element> Step<'a, T> {
+    /// All of k in one block.
+    pub(super) fn whole(job: &'a Job<'a, T>, task: &'a Task, tile: Tile) -> Self {
+        let shape = &job.plan.shape;
+        let taps = TapBox { start: [0; 3], len: shape.kernel() };
+        let block = KBlock { channels: 0..shape.in_channels, taps, first: true, last: true };
+        Self { job, task, tile, block }
+    }
+
+    /// The block's first input channel of the task's group and image.
+    pub(super) fn x(&self) -> *const T {
+        let shape = &self.job.plan.shape;
+        let plane = (self.task.image * shape.groups + self.task.group) * shape.in_channels;
+        self.job.x[(plane + self.block.channels.start) * shape.in_plane()..].as_ptr()
+    }
+
+    /// The weights of the block's first k for the vector of channels that `channel` is in.
+    pub(super) fn w(&self, channel: usize) -> *const T {
+        let lanes = self.job.set.lanes;
+        let shape = &self.job.plan.shape;
+        let k = self.block.channels.start * shape.taps() + self.block.taps.range(shape.kernel()).start;
+        self.job.weights.panel(self.task.group, channel / lanes)[k * lanes..].as_ptr()
+    }
+
+    pub(super) fn destination(&self, place: Place) -> Destination<'_, T> {
+        let plane = self.job.plan.shape.out_plane();
+        let index = self.job.index(self.task, place.channel, place.position);
+        debug_assert!(index + (place.rows - 1) * plane + place.cols <= self.job.y.len());
+        let y = self.job.y.at(index);
+        let size = size_of::<T>();
+        Destination {
+            y,
+            row_stride: plane,
+            rows: place.rows,
+            cols: place.cols,
+            resume: !self.block.first,
+            // A part of a line that is streamed takes as long as a whole one.
+            stream: streamed(self.job.y.len())
+                && whole_lines(plane, size)
+                && whole_lines(place.cols, size)
+                && y.addr().is_multiple_of(LINE),
+            finish: self.finish(place.channel, index),
+        }
+    }
+
+    fn finish(&self, channel: usize, index: usize) -> Finish<'_, T> {
+        let epilogue = self.job.epilogue;
+        let channel = self.task.group * self.job.plan.shape.out_channels + channel;
+        match (self.block.last, self.job.residual, epilogue.activation.clamp()) {
+            (false, _, _) => Finish::Partial,
+            (true, None, Some((lo, hi))) => Finish::Clamp { bias: epilogue.bias[channel..].as_ptr(), lo, hi },
+            (true, residual, _) => Finish::Full {
+                epilogue,
+                channel,
+                residual: residual.map(|residual| residual[index..].as_ptr()),
+                run: self.job.set.finish,
+            },
+        }
+    }
+}

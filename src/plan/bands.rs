@@ -1,0 +1,154 @@
+//! How large the bands are that tiles with positions in the lanes read.
+
+use crate::gemm::blocking::{BAND_BYTES, Limits};
+use crate::geometry::Shape;
+use crate::pack::bands::{Bands, Layout};
+
+/// Strips to be tried, as tiles and rows: large ones read fewer rows and columns twice.
+const STRIPS: [(usize, usize); 7] = [(8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (2, 1), (1, 1)];
+
+/// Into how many bands of whole rows the output is cut, to be tried.
+const CUTS: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 32, usize::MAX];
+
+/// What a narrow tile takes for each position, where it stands beside wider ones. Measured: AVX2's 8×8 against 4×24.
+const NARROW: f64 = 1.3;
+
+/// Loading and storing the sums of a vector where k goes on in another block, in multiply-adds.
+const RESUMED: f64 = 8.0;
+
+/// Copying a vector of a row, at a stride, and an element where there is no shuffle for it; beginning a row. In
+/// multiply-adds; measured with k = 27 and 147.
+const COPIED_VECTOR: f64 = 2.0;
+const COPIED_STRIDE: f64 = 1.0;
+const COPIED_ELEMENT: f64 = 2.0;
+const COPIED_ROW: f64 = 6.0;
+
+/// What is known of a family of tiles.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Widths {
+    /// Positions of its tiles, and of the narrowest that there are.
+    pub(super) wide: usize,
+    pub(super) narrow: usize,
+    pub(super) lanes: usize,
+    /// The largest stride at which rows are copied by shuffles.
+    pub(super) shuffled: usize,
+    /// Bytes of an element.
+    pub(super) size: usize,
+}
+
+/// Bands and what they bring about for one group of one image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Choice {
+    pub(super) bands: Bands,
+    /// Vectors of positions that are computed, narrow ones counted as what they take.
+    pub(super) vectors: f64,
+    /// Blocks of k.
+    pub(super) blocks: f64,
+    /// Copying rows.
+    pub(super) copying: f64,
+}
+
+impl Choice {
+    fn new(shape: &Shape, bands: Bands, widths: Widths, in_place: bool) -> Self {
+        let Widths { wide, narrow, lanes, .. } = widths;
+        let [depth, height, width] = shape.axes.map(|axis| axis.output as f64);
+        let (rows, cols) = (bands.rows as f64, bands.cols as f64);
+        let (lines, len) = match (in_place, bands.joined) {
+            (true, _) => (1.0, depth * height * width),
+            (_, true) => (depth * height / rows, rows * width),
+            (_, false) => (depth * height * width / cols, cols),
+        };
+        let whole = (len / wide as f64).floor() * wide as f64;
+        let rest = ((len - whole) / narrow as f64).ceil() * narrow as f64;
+        let factor = if narrow < wide { NARROW } else { 1.0 };
+        let bytes = bytes(shape, bands, widths);
+        let channels = (BAND_BYTES / bytes).clamp(1, shape.in_channels);
+        Self {
+            bands,
+            vectors: lines * (whole + factor * rest) / lanes as f64,
+            blocks: shape.in_channels.div_ceil(channels) as f64,
+            copying: if in_place { 0.0 } else { copying(shape, bands, widths) },
+        }
+    }
+
+    /// Everything but what is the same for all bands; `rows` sums are computed for each vector of positions.
+    fn cost(&self, shape: &Shape) -> f64 {
+        let k = shape.k() as f64 + RESUMED * (self.blocks - 1.0);
+        self.vectors * shape.out_channels as f64 * k + self.copying
+    }
+
+    pub(super) fn resuming(&self, sums: f64) -> f64 {
+        RESUMED * (self.blocks - 1.0) * sums
+    }
+}
+
+/// Bytes that a channel takes.
+fn bytes(shape: &Shape, bands: Bands, widths: Widths) -> usize {
+    Layout::new(shape, bands, shape.kernel(), widths.narrow)
+        .and_then(|layout| layout.channel.checked_mul(widths.size))
+        .unwrap_or(usize::MAX)
+}
+
+/// What copying all bands of an image takes.
+fn copying(shape: &Shape, bands: Bands, widths: Widths) -> f64 {
+    let Some(layout) = Layout::new(shape, bands, shape.kernel(), widths.narrow) else { return f64::INFINITY };
+    let [depth, height, width] = shape.axes.map(|axis| axis.output as f64);
+    let count = depth * (height / bands.rows as f64).ceil() * (width / bands.cols as f64).ceil();
+    let stride = shape.axes[2].stride;
+    let vector = match stride {
+        1 => COPIED_VECTOR,
+        _ if stride <= widths.shuffled => COPIED_VECTOR + COPIED_STRIDE,
+        _ => COPIED_VECTOR + COPIED_ELEMENT * widths.lanes as f64,
+    };
+    let row = COPIED_ROW + vector * (layout.pitch as f64 / widths.lanes as f64).ceil();
+    count * shape.in_channels as f64 * layout.rows() as f64 * row
+}
+
+/// The bands for tiles of `widths` that cost least; of one narrow tile where only what is left beside an image that is read
+/// in place goes through them. `forced`: rows and columns at most.
+pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, forced: Option<[usize; 2]>) -> Choice {
+    let [_, height, width] = shape.axes.map(|axis| axis.output.max(1));
+    let choice = |bands| Choice::new(shape, bands, widths, in_place);
+    let fits = |bands: &Bands| bytes(shape, *bands, widths) <= BAND_BYTES;
+    if let Some([rows, cols]) = forced {
+        let [rows, cols] = [rows.clamp(1, height), cols.clamp(1, width)];
+        let bands = Bands { rows, cols, joined: cols == width };
+        if fits(&bands) {
+            return choice(bands);
+        }
+    }
+    if in_place {
+        return choice(Bands { rows: 1, cols: widths.narrow, joined: false });
+    }
+    let joined =
+        CUTS.into_iter().map(|cuts| Bands { rows: height.div_ceil(cuts), cols: width, joined: true });
+    let strips = STRIPS.into_iter().map(|(tiles, rows)| Bands {
+        rows: rows.min(height),
+        cols: (tiles * widths.wide).min(width),
+        joined: false,
+    });
+    // Where not even a channel of the smallest fits, its taps are cut into blocks.
+    let smallest = Bands { rows: 1, cols: widths.wide.min(width), joined: false };
+    joined
+        .chain(strips)
+        .filter(fits)
+        .map(choice)
+        .min_by(|a, b| a.cost(shape).total_cmp(&b.cost(shape)))
+        .unwrap_or_else(|| choice(smallest))
+}
+
+/// What bounds a block of k.
+pub(super) fn limits(shape: &Shape, bands: Bands, widths: Widths) -> Limits {
+    let bytes_per_tap = Layout::bound(bands, 1, widths.narrow).map_or(usize::MAX, |len| len * widths.size);
+    Limits::bands(shape.taps(), bytes(shape, bands, widths), bytes_per_tap)
+}
+
+/// Elements of a band for `channels` channels and `taps`.
+pub(super) fn len(shape: &Shape, bands: Bands, widths: Widths, channels: usize, taps: [usize; 3]) -> usize {
+    if taps == shape.kernel() {
+        Layout::new(shape, bands, taps, widths.narrow).and_then(|layout| layout.len(channels))
+    } else {
+        Layout::bound(bands, taps.iter().product(), widths.narrow)
+    }
+    .expect("a band that fits in the cache")
+}

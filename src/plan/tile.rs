@@ -1,0 +1,174 @@
+//! Register tiles as a plan chooses them, and the output cut into such.
+
+use super::bands::{self, Choice, Widths};
+use super::{Lowering, Orientation};
+use crate::element::Element;
+use crate::gemm::partition::{Grid, Pieces};
+use crate::geometry::Shape;
+use crate::kernel::{KernelSet, PlaneKernel};
+use crate::pack::bands::Bands;
+use crate::pack::weights::has_raw;
+
+/// The kinds of register tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Of the GEMM, with channels in the lanes.
+    Channels,
+    /// Of the GEMM, with positions in the lanes.
+    Positions,
+    /// Direct: rows of one output plane.
+    Planes,
+}
+
+/// A register tile of a [`KernelSet`], with all smaller ones of its family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tile {
+    pub(crate) kind: Kind,
+    /// Index of the family, or of the direct tile.
+    pub(crate) family: usize,
+    /// The largest member's index in the family.
+    pub(crate) largest: usize,
+}
+
+/// The largest register tile, and the output cut into such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tiling {
+    pub(crate) tile: Tile,
+    grid: Grid,
+    /// Cut into smaller tiles of the family.
+    pub(super) fine: Grid,
+}
+
+/// Fewest tiles in a part: parts differ by at most one.
+const PART_TILES: usize = 8;
+
+impl Tiling {
+    /// A vector of channels takes its time however few they are, and so does a tile of positions.
+    pub(super) fn new<T: Element>(
+        shape: &Shape,
+        set: &KernelSet<T>,
+        tile: Tile,
+        bands: Option<Bands>,
+    ) -> Self {
+        let [channels, positions] = tile.extents(set);
+        let in_lanes = tile.kind == Kind::Channels;
+        let (lanes, step) = if in_lanes { (set.lanes, 1) } else { (1, positions) };
+        // Strips are cut from whole rows, if there are several.
+        let [depth, height, width] = shape.axes.map(|axis| axis.output.max(1));
+        let strips = bands.is_some_and(|bands| !bands.joined) && depth * height > 1;
+        let (positions, step) = match tile.kind {
+            Kind::Planes => (width * set.planes[tile.family].rows, width),
+            _ if strips => (width, width),
+            _ => (positions, step),
+        };
+        let grid = |piece| {
+            let positions = Pieces { len: shape.out_plane(), piece: positions, step };
+            if tile.kind == Kind::Planes {
+                // Channels are counted through all groups.
+                let channels = Pieces { len: shape.groups * shape.out_channels, piece, step: 1 };
+                return Grid::new(shape.batch, 1, channels, positions, true);
+            }
+            let channels = Pieces { len: shape.out_channels, piece, step: lanes };
+            Grid::new(shape.batch, shape.groups, channels, positions, in_lanes)
+        };
+        Self { tile, grid: grid(channels), fine: grid(if in_lanes { lanes } else { channels }) }
+    }
+
+    /// The grid to cut into `parts`.
+    pub(crate) fn grid(&self, parts: usize) -> &Grid {
+        if self.grid.tiles() / parts < PART_TILES { &self.fine } else { &self.grid }
+    }
+}
+
+impl Tile {
+    pub(super) fn name<T: Element>(self, set: &KernelSet<T>) -> &'static str {
+        match self.kind {
+            Kind::Channels => set.channel[self.family].by_vectors[self.largest].name,
+            Kind::Positions => set.position[self.family].by_log2_rows[self.largest].name,
+            Kind::Planes => set.planes[self.family].name,
+        }
+    }
+
+    pub(super) fn orientation(self) -> Orientation {
+        match self.kind {
+            Kind::Channels => Orientation::ChannelsInLanes,
+            Kind::Positions | Kind::Planes => Orientation::PositionsInLanes,
+        }
+    }
+
+    /// The positions of the tiles of its family, and of those that a rest goes to.
+    pub(super) fn widths<T>(self, set: &KernelSet<T>) -> Widths {
+        let width = |family: usize| set.position[family].vectors * set.lanes;
+        Widths {
+            wide: width(self.family),
+            narrow: width(set.position.len() - 1),
+            lanes: set.lanes,
+            shuffled: set.shuffled,
+            size: size_of::<T>(),
+        }
+    }
+
+    /// What is copied of the image at a time; none where nothing is.
+    pub(super) fn bands<T: Element>(
+        self,
+        shape: &Shape,
+        set: &KernelSet<T>,
+        lowering: Lowering,
+        forced: Option<[usize; 2]>,
+    ) -> Option<Choice> {
+        let in_place = lowering == Lowering::InPlace;
+        (self.kind == Kind::Positions).then(|| bands::choose(shape, self.widths(set), in_place, forced))
+    }
+
+    /// Channels and positions.
+    pub(super) fn extents<T: Element>(self, set: &KernelSet<T>) -> [usize; 2] {
+        match self.kind {
+            Kind::Channels => [(self.largest + 1) * set.lanes, set.channel[self.family].positions],
+            Kind::Positions => [1 << self.largest, set.position[self.family].vectors * set.lanes],
+            Kind::Planes => [1, set.planes[self.family].rows * set.lanes],
+        }
+    }
+}
+
+/// The direct tiles of `set` for `shape`.
+pub(super) fn direct<T: Element>(
+    shape: &Shape,
+    set: &'static KernelSet<T>,
+) -> impl Iterator<Item = Tile> + use<T> {
+    let [depth, height, width] = shape.axes;
+    let plane = depth.input == 1 && depth.output == 1 && depth.kernel == 1 && depth.pad_begin == 0;
+    let square = height.kernel == width.kernel && height.stride == width.stride;
+    // One position has no second one a stride away.
+    let dense = height.dilation == 1 && width.dilation == 1;
+    let applies = plane && square && dense && has_raw(shape.out_channels, set.lanes);
+    let fits = move |kernel: &PlaneKernel<T>| {
+        applies && kernel.kernel == width.kernel && kernel.stride == width.stride
+    };
+    let planes = set.planes.iter().enumerate().filter(move |(_, kernel)| fits(kernel));
+    planes.map(|(family, _)| Tile { kind: Kind::Planes, family, largest: 0 })
+}
+
+/// Every tile of the GEMM of `set`.
+pub(super) fn candidates<T: Element>(set: &'static KernelSet<T>) -> impl Iterator<Item = Tile> {
+    let of = |kind, family, members: usize| (0..members).map(move |largest| Tile { kind, family, largest });
+    let channel = set.channel.iter().enumerate();
+    let position = set.position.iter().enumerate();
+    channel
+        .flat_map(move |(i, f)| of(Kind::Channels, i, f.by_vectors.len()))
+        .chain(position.flat_map(move |(i, f)| of(Kind::Positions, i, f.by_log2_rows.len())))
+}
+
+/// Cuts `channels` into blocks of tiles of 2ⁱ rows, i ≤ `largest`: (first channel, i, channels). The last tile may reach
+/// behind the end, where that costs less than one more tile.
+pub(crate) fn row_blocks(channels: usize, largest: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let rest = channels.checked_sub(next).filter(|&rest| rest > 0)?;
+        let below = rest.ilog2() as usize;
+        let above = usize::from(rest > 3 << below >> 1);
+        let log2 = (below + above).min(largest);
+        let (first, rows) = (next, (rest >> log2 << log2).max(rest.min(1 << log2)));
+        next += rows;
+        Some((first, log2, rows))
+    })
+}

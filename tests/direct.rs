@@ -1,0 +1,120 @@
+//! The direct tiles against the oracle: every kernel, stride and edge that they are made for, on every instruction set.
+
+mod common;
+
+use common::{Expected, Extras, Problem, announce, direct_ways, reduced};
+use convgemm::{Activation, Algorithm, Conv2d, Element, Error, Isa, Params, Workspace};
+
+/// One problem with every direct tile that applies; there has to be one for each instruction set.
+fn check<T: Element>(params: Params<2>, batch: usize, extent: [usize; 2], extras: &Extras<T>) {
+    let problem = Problem::new(params, batch, extent);
+    let data = problem.reals::<T>(11);
+    let expected = Expected::new(&problem.oracle_of(&data, extras), &extras.activation);
+    let ways = direct_ways::<T, 2>(&problem);
+    let ran = |isa| ways.iter().any(|way| way.isa == isa);
+    assert!(Isa::available().into_iter().filter(|&isa| isa != Isa::Portable).all(ran), "{problem:?}");
+    let mut workspace = Workspace::new();
+    for way in ways {
+        let y = problem.run_with(&data, way, extras, &mut workspace);
+        expected.check(&y, &way, &problem);
+    }
+}
+
+/// Widths around one and two vectors of outputs, heights around the rows of a tile.
+fn check_extents<T: Element>() {
+    let widths =
+        if reduced() { vec![1, 7, 33] } else { vec![1, 2, 7, 8, 9, 14, 15, 16, 17, 31, 32, 33, 50, 113] };
+    for (kernel, strides) in [(3, 1..=2), (5, 1..=2), (7, 1..=1)] {
+        for stride in strides {
+            for &width in &widths {
+                for height in [1, 4, 7, 9] {
+                    let params = Params::new(2, 2, [kernel, kernel])
+                        .stride([stride, stride])
+                        .padding([kernel / 2, kernel / 2])
+                        .groups(2);
+                    check::<T>(params, 1, [height * stride, width * stride], &Extras::none());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn extents_f32_on_every_isa() {
+    announce("extents_f32");
+    check_extents::<f32>();
+}
+
+#[test]
+fn extents_f64_on_every_isa() {
+    announce("extents_f64");
+    check_extents::<f64>();
+}
+
+/// Padding on each side by itself, more than the kernel, none, and cropping.
+fn check_padding<T: Element>() {
+    for kernel in [3, 5] {
+        for stride in [1, 2] {
+            for [top, left, bottom, right] in
+                [[0, 0, 0, 0], [1, 0, 0, 4], [0, 9, 0, 0], [0, 0, 9, 0], [-2, -1, 3, 2], [1, 2, -3, -4]]
+            {
+                let params = Params::new(3, 3, [kernel, kernel]).stride([stride, stride]).groups(3);
+                let params = params.pad_begin([top, left]).pad_end([bottom, right]);
+                for extent in [[12, 13], [10, 41]] {
+                    check::<T>(params, 2, extent, &Extras::none());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn padding_f32_on_every_isa() {
+    announce("padding_f32");
+    check_padding::<f32>();
+}
+
+#[test]
+fn padding_f64_on_every_isa() {
+    announce("padding_f64");
+    check_padding::<f64>();
+}
+
+/// One plane to several, several to one, several groups of each, with every part of an epilogue.
+#[test]
+fn channels_and_epilogues_on_every_isa() {
+    announce("channels_and_epilogues");
+    for (c_in, c_out, groups) in [(1, 1, 1), (1, 3, 1), (5, 1, 1), (4, 4, 2), (3, 6, 3), (6, 3, 3)] {
+        for stride in [1, 2] {
+            let params =
+                Params::new(c_in, c_out, [3, 3]).stride([stride, stride]).padding([1, 1]).groups(groups);
+            for activation in [Activation::Identity, Activation::Relu6, Activation::Silu] {
+                let extras = Extras { activation, ..Extras::all() };
+                // Portable and narrow instruction sets have fewer lanes than some of these have channels.
+                let problem = Problem::new(params, 2, [9, 21]);
+                let data = problem.reals::<f32>(5);
+                let expected = Expected::new(&problem.oracle_of(&data, &extras), &extras.activation);
+                for way in direct_ways::<f32, 2>(&problem) {
+                    let y = problem.run_with(&data, way, &extras, &mut Workspace::new());
+                    expected.check(&y, &way, &problem);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn it_is_chosen_for_depthwise_layers_and_refused_where_it_does_not_apply() {
+    let isa = Isa::available()[0];
+    let depthwise = |stride| {
+        let builder = Conv2d::builder(32, 32, [3, 3]).stride(stride).padding([1, 1]).groups(32).isa(isa);
+        builder.build(&[0.5; 32 * 9]).unwrap()
+    };
+    let plan = depthwise([1, 1]).plan(1, [112, 112]).unwrap();
+    assert_eq!((plan.algorithm(), plan.scratch_bytes()), (Algorithm::Direct, 0), "{plan}");
+    assert_eq!(depthwise([2, 1]).plan(1, [112, 112]).unwrap().algorithm(), Algorithm::Gemm);
+    let wide = Conv2d::builder(3, 64, [3, 3]).algorithm(Algorithm::Direct).isa(isa);
+    let wide = wide.build(&[0.5; 64 * 27]).unwrap();
+    let refused = wide.forward(&[1.0; 3 * 64], 1, [8, 8]).unwrap_err();
+    assert!(matches!(&refused, Error::NotApplicable { what, .. } if what.contains("Direct")), "{refused}");
+}
