@@ -104,7 +104,10 @@ fn for_each_run(shape: &Shape, tap: usize, mut visit: impl FnMut(Run)) {
     let [ad, ah, aw] = shape.axes;
     let [kd, kh, kw] = shape.tap(tap);
     let columns = aw.windows(kw);
-    let Some(first) = aw.read(columns.start, kw).filter(|_| !columns.is_empty()) else { return };
+    if columns.is_empty() {
+        return;
+    }
+    let Some(first) = aw.read(columns.start, kw) else { return };
     for pd in ad.windows(kd) {
         for ph in ah.windows(kh) {
             let (Some(d), Some(h)) = (ad.read(pd, kd), ah.read(ph, kh)) else { continue };

@@ -39,6 +39,7 @@ fn check_two_axes<T: Element>() {
     check::<T, 2>(p(8, 8, [3, 3]).padding(Padding::SameUpper).stride([1 << 62, 1 << 62]), 2, [8, 8]);
     check::<T, 2>(p(2, 5, [1, 2]).stride([usize::MAX, usize::MAX]), 2, [3, 4]);
     check::<T, 2>(p(2, 5, [1, 1]).stride([1, usize::MAX]), 1, [20, 4]);
+    check::<T, 2>(p(1, 6, [1, 1]).stride([1, 1 << 62]).pad_begin([0, 7 << 60]), 3, [1, 11]);
 }
 
 #[test]
