@@ -6,17 +6,66 @@ use common::{Expected, Extras, Problem, announce, direct_ways, reduced};
 use convgemm::{Activation, Algorithm, Conv2d, Element, Error, Isa, Params, Workspace};
 
 /// One problem with every direct tile that applies; there has to be one for each instruction set.
-fn check<T: Element>(params: Params<2>, batch: usize, extent: [usize; 2], extras: &Extras<T>) {
+fn check<T: Element, const D: usize>(
+    params: Params<D>,
+    batch: usize,
+    extent: [usize; D],
+    extras: &Extras<T>,
+) {
     let problem = Problem::new(params, batch, extent);
     let data = problem.reals::<T>(11);
     let expected = Expected::new(&problem.oracle_of(&data, extras), &extras.activation);
-    let ways = direct_ways::<T, 2>(&problem);
+    let ways = direct_ways::<T, D>(&problem);
     let ran = |isa| ways.iter().any(|way| way.isa == isa);
-    assert!(Isa::available().into_iter().filter(|&isa| isa != Isa::Portable).all(ran), "{problem:?}");
+    assert!(Isa::available().into_iter().all(ran), "{problem:?}");
     let mut workspace = Workspace::new();
     for way in ways {
         let y = problem.run_with(&data, way, extras, &mut workspace);
         expected.check(&y, &way, &problem);
+    }
+}
+
+/// Kernels, strides, dilations and numbers of axes for which no tile is made.
+#[test]
+fn any_kernel_on_every_isa() {
+    announce("any_kernel");
+    for (kernel, stride, dilation, padding) in [
+        ([1, 1], [1, 1], [1, 1], [0, 0]),
+        ([1, 31], [1, 1], [1, 1], [0, 15]),
+        ([31, 1], [1, 1], [1, 1], [15, 0]),
+        ([3, 3], [3, 3], [1, 1], [1, 1]),
+        ([3, 3], [1, 1], [2, 2], [2, 2]),
+        ([3, 5], [5, 2], [2, 3], [7, 1]),
+        ([9, 9], [1, 1], [1, 1], [4, 4]),
+        ([2, 4], [7, 9], [1, 1], [0, 3]),
+    ] {
+        for (c_in, c_out, groups) in [(3, 3, 3), (4, 2, 2), (2, 6, 2)] {
+            let params = Params::new(c_in, c_out, kernel).groups(groups);
+            let params = params.stride(stride).dilation(dilation).padding(padding);
+            for extent in [[33, 40], [32, 31], [40, 67]] {
+                check::<f32, 2>(params, 2, extent, &Extras::none());
+                check::<f64, 2>(params, 1, extent, &Extras::none());
+            }
+        }
+    }
+}
+
+#[test]
+fn one_and_three_axes_on_every_isa() {
+    announce("one_and_three_axes");
+    for (kernel, stride, dilation, padding) in [(3, 1, 1, 1), (31, 1, 1, 15), (4, 2, 3, 0), (5, 6, 1, 2)] {
+        let params = Params::<1>::new(6, 6, [kernel]).groups(6);
+        let params = params.stride([stride]).dilation([dilation]).padding([padding]);
+        for extent in [33, 500] {
+            check::<f32, 1>(params, 2, [extent], &Extras::all());
+        }
+    }
+    for (kernel, stride, dilation, padding) in [(3, 1, 1, 1), (5, 1, 1, 2), (3, 2, 1, 1), (2, 3, 2, 0)] {
+        let params = Params::<3>::new(4, 4, [kernel; 3]).groups(4);
+        let params = params.stride([stride; 3]).dilation([dilation; 3]).padding([padding; 3]);
+        for extent in [[5, 9, 12], [8, 7, 35]] {
+            check::<f32, 3>(params, 1, extent, &Extras::all());
+        }
     }
 }
 
@@ -32,7 +81,7 @@ fn check_extents<T: Element>() {
                         .stride([stride, stride])
                         .padding([kernel / 2, kernel / 2])
                         .groups(2);
-                    check::<T>(params, 1, [height * stride, width * stride], &Extras::none());
+                    check::<T, 2>(params, 1, [height * stride, width * stride], &Extras::none());
                 }
             }
         }
@@ -61,7 +110,7 @@ fn check_padding<T: Element>() {
                 let params = Params::new(3, 3, [kernel, kernel]).stride([stride, stride]).groups(3);
                 let params = params.pad_begin([top, left]).pad_end([bottom, right]);
                 for extent in [[12, 13], [10, 41]] {
-                    check::<T>(params, 2, extent, &Extras::none());
+                    check::<T, 2>(params, 2, extent, &Extras::none());
                 }
             }
         }

@@ -3,8 +3,7 @@
 use crate::element::Element;
 use crate::gemm::blocking::streamed;
 use crate::gemm::partition::Task;
-use crate::gemm::position_tiles::Band;
-use crate::gemm::step::{Job, Step};
+use crate::gemm::step::{Band, Job, Step};
 use crate::kernel::Tap;
 use crate::pack::bands::Layout;
 use crate::pack::buffer::{Carver, Scratch};
@@ -31,9 +30,6 @@ impl<T: Element> Job<'_, T> {
 
     fn run_task(&self, task: &Task, tile: Tile, tables: &mut Tables<'_, T>) {
         let shape = &self.plan.shape;
-        if tile.kind == Kind::Planes {
-            return self.planes(task, tile);
-        }
         for block in self.plan.blocking.blocks(shape.in_channels, shape.kernel()) {
             tables.fill(self, tile, &block.taps);
             let taps = block.taps.count();
@@ -42,10 +38,15 @@ impl<T: Element> Job<'_, T> {
                 Of::Channels { windows, all, some } => {
                     step.channel_tiles(&windows[..taps], &all[..taps], some);
                 }
-                Of::Positions { taps: offsets, layout, band } => {
-                    step.position_tiles(&mut Band { taps: &offsets[..taps], layout: *layout, to: band });
+                Of::Bands { taps: offsets, layout, to } => {
+                    let mut band = Band { taps: &offsets[..taps], layout: *layout, to };
+                    if tile.kind == Kind::Strips {
+                        step.planes_through_bands(&mut band);
+                    } else {
+                        step.position_tiles(&mut band);
+                    }
                 }
-                Of::Planes => {}
+                Of::Nothing => step.planes_in_place(),
             }
         }
     }
@@ -58,11 +59,11 @@ struct Tables<'a, T> {
     of: Of<'a, T>,
 }
 
-/// What an orientation needs.
+/// What a kind of tiles needs.
 enum Of<'a, T> {
     Channels { windows: &'a mut [TapWindow], all: &'a mut [Tap], some: &'a mut [Tap] },
-    Planes,
-    Positions { taps: &'a mut [usize], layout: Layout, band: &'a mut [T] },
+    Bands { taps: &'a mut [usize], layout: Layout, to: &'a mut [T] },
+    Nothing,
 }
 
 impl<'a, T: Element> Tables<'a, T> {
@@ -75,12 +76,12 @@ impl<'a, T: Element> Tables<'a, T> {
                 all: scratch.take(taps),
                 some: scratch.take(taps),
             },
-            Kind::Positions => Of::Positions {
+            Kind::Positions | Kind::Strips => Of::Bands {
                 taps: scratch.take(taps),
                 layout: Layout::default(),
-                band: scratch.take(job.plan.band_len(job.set, tile)),
+                to: scratch.take(job.plan.band_len(job.set, tile)),
             },
-            Kind::Planes => Of::Planes,
+            Kind::Planes => Of::Nothing,
         };
         Self { filled: None, of }
     }
@@ -98,11 +99,11 @@ impl<'a, T: Element> Tables<'a, T> {
                 taps::fill_windows(shape, taps.range(shape.kernel()), windows);
                 taps::select_all(windows, set.lanes, set.channel[tile.family].positions, all);
             }
-            Of::Positions { taps: offsets, layout, .. } => {
+            Of::Bands { taps: offsets, layout, .. } => {
                 *layout = job.plan.layout(set, tile, taps.len);
                 layout.fill_offsets(shape, taps, &mut offsets[..taps.count()]);
             }
-            Of::Planes => {}
+            Of::Nothing => {}
         }
     }
 }

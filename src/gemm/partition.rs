@@ -80,7 +80,10 @@ impl Grid {
 
     /// Part `part` of `parts`, as few rectangles. The parts cover the output once, each about as much of it.
     pub(crate) fn part(&self, part: usize, parts: usize) -> impl Iterator<Item = Task> + '_ {
-        let (from, to) = (self.cut(part, parts), self.cut(part + 1, parts));
+        let (from, to) = match parts {
+            1 => ([0; 3], [self.images * self.groups, 0, 0]),
+            _ => (self.cut(part, parts), self.cut(part + 1, parts)),
+        };
         let end = [to[0] + usize::from(to[1..] != [0, 0]), 0, 0];
         (from[0]..end[0]).flat_map(move |block| {
             let start = if block == from[0] { [from[1], from[2]] } else { [0, 0] };

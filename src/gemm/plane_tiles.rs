@@ -3,55 +3,102 @@
 use std::ops::Range;
 
 use crate::element::Element;
-use crate::gemm::partition::Task;
-use crate::gemm::step::{Job, Place, Step};
-use crate::kernel::Planes;
-use crate::plan::Tile;
+use crate::gemm::step::{Band, Place, Step};
+use crate::kernel::{Destination, Images, Planes, Strips};
+use crate::pack::bands::Rectangle;
 
-impl<T: Element> Job<'_, T> {
-    /// Rows of the planes of the task's channels, which are counted through all groups.
-    pub(super) fn planes(&self, task: &Task, tile: Tile) {
-        let each = self.plan.shape.out_channels;
-        if each == 1 {
-            // Consecutive planes of the image make consecutive planes of the output.
-            return self.planes_of(task, tile, task.channels.clone());
-        }
-        let mut at = task.channels.start;
-        while at < task.channels.end {
-            let end = task.channels.end.min((at / each + 1) * each);
-            self.planes_of(task, tile, at..end);
-            at = end;
+impl<T: Element> Step<'_, T> {
+    /// Rows of the planes of the task's channels, read in place.
+    pub(super) fn planes_in_place(&self) {
+        let shape = &self.job.plan.shape;
+        let kernel = &self.job.set.planes[self.tile.family];
+        let [_, height, width] = &shape.axes;
+        let positions = &self.task.positions;
+        let images = Images {
+            input: [height.input, width.input],
+            pad: [height.pad_begin, width.pad_begin],
+            first_row: positions.start / width.output,
+        };
+        let rectangle = [positions.len() / width.output, width.output];
+        for run in self.runs(usize::MAX) {
+            let x = (self.x_of(&run), shape.in_plane());
+            let planes = self.rectangle(run, positions.start, rectangle, x);
+            // SAFETY: the set's instruction set is available. The planes are as large as said, and each channel has a weight
+            // for each tap of each. The rows lie in this task's part of the output.
+            unsafe { (kernel.run)(&planes, &images) };
         }
     }
 
-    /// The planes of channels of one group, or of several that have one each.
-    fn planes_of(&self, task: &Task, tile: Tile, channels: Range<usize>) {
-        let shape = &self.plan.shape;
-        let kernel = &self.set.planes[tile.family];
-        let [_, height, width] = &shape.axes;
-        let positions = &task.positions;
-        debug_assert!([positions.start, positions.end].iter().all(|p| p.is_multiple_of(width.output)));
-        let (group, channel) = (channels.start / shape.out_channels, channels.start % shape.out_channels);
-        let first = Task { group, ..task.clone() };
-        let step = Step::whole(self, &first, tile);
-        let place = Place { channel, rows: 1, position: positions.start, cols: positions.len() };
-        let mut destination = step.destination(place);
-        (destination.row_stride, destination.cols, destination.stream) = (width.output, width.output, false);
-        let planes = Planes {
-            x: step.x(),
-            x_step: if shape.out_channels == 1 { shape.in_channels * shape.in_plane() } else { 0 },
-            x_channel: shape.in_plane(),
+    /// The same, through bands of copied rows.
+    pub(super) fn planes_through_bands(&self, band: &mut Band<'_, T>) {
+        let (plan, set) = (self.job.plan, self.job.set);
+        let Some(bands) = plan.bands else { return };
+        let [_, height, width] = plan.shape.axes.map(|axis| axis.output);
+        let end = self.task.positions.end / width;
+        for run in self.runs(plan.planes_in_band(set, self.tile)) {
+            let groups = if plan.shape.out_channels == 1 { run.len() } else { 1 };
+            let mut row = self.task.positions.start / width;
+            while row < end {
+                let (d, h) = (row / height, row % height);
+                let rows = bands.rows.min(height - h).min(end - row);
+                for col in (0..width).step_by(bands.cols) {
+                    let cols = bands.cols.min(width - col);
+                    let copied = Rectangle { at: [d, h, col], rows, cols };
+                    self.fill(copied, self.x_of(&run), groups * plan.shape.in_channels, band);
+                    let x = (band.to.as_ptr(), band.layout.channel);
+                    let planes = self.rectangle(run.clone(), row * width + col, [rows, cols], x);
+                    let strips = Strips { taps: band.taps, pitch: band.layout.pitch };
+                    // SAFETY: the set's instruction set is available. What the taps read lies in the band, and each channel has
+                    // a weight for each of them. The rectangle lies in this task's part of the output.
+                    unsafe { (set.strips.run)(&planes, &strips) };
+                }
+                row += rows;
+            }
+        }
+    }
+
+    /// The task's channels, which are counted through all groups: those of one group, or of at most `most` groups that have
+    /// one each, so that consecutive planes of the image make consecutive planes of the output.
+    fn runs(&self, most: usize) -> impl Iterator<Item = Range<usize>> + use<T> {
+        let each = self.job.plan.shape.out_channels;
+        let mut rest = self.task.channels.clone();
+        std::iter::from_fn(move || {
+            let start = rest.start;
+            let most = if each == 1 { most } else { each - start % each };
+            rest.start += most.min(rest.len());
+            Some(start..rest.start).filter(|run| !run.is_empty())
+        })
+    }
+
+    /// The first input channel that the first of `channels` reads.
+    fn x_of(&self, channels: &Range<usize>) -> *const T {
+        let shape = &self.job.plan.shape;
+        self.x().wrapping_add(channels.start / shape.out_channels * shape.in_channels * shape.in_plane())
+    }
+
+    /// Rows and columns from `position` on in the planes of `channels`, whose input channels lie from `x` on, so far apart.
+    fn rectangle(
+        &self,
+        channels: Range<usize>,
+        position: usize,
+        [rows, cols]: [usize; 2],
+        (x, x_channel): (*const T, usize),
+    ) -> Planes<'_, T> {
+        let shape = &self.job.plan.shape;
+        let row_stride = shape.axes[2].output;
+        let place =
+            Place { channel: channels.start, rows: 1, position, cols: (rows - 1) * row_stride + cols };
+        let destination = self.destination(place);
+        Planes {
+            x,
+            x_step: if shape.out_channels == 1 { shape.in_channels * x_channel } else { 0 },
+            x_channel,
             channels: shape.in_channels,
-            input: [height.input, width.input],
-            pad: [height.pad_begin, width.pad_begin],
-            w: self.weights.given(channels.start).as_ptr(),
+            w: self.job.weights.given(channels.start).as_ptr(),
             count: channels.len(),
-            rows: positions.start / width.output..positions.end / width.output,
+            rows,
             y_step: shape.out_plane(),
-            destination,
-        };
-        // SAFETY: the set's instruction set is available. The planes are as large as said, and each channel has a weight for
-        // each tap of each. The rows lie in this task's part of the output.
-        unsafe { (kernel.run)(&planes) };
+            destination: Destination { row_stride, cols, stream: false, ..destination },
+        }
     }
 }

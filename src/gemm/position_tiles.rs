@@ -5,18 +5,11 @@ use std::ops::Range;
 
 use crate::element::Element;
 use crate::gemm::blocking::whole_lines;
-use crate::gemm::step::{Place, Step};
+use crate::gemm::step::{Band, Place, Step};
 use crate::kernel::{Next, PositionTiles};
-use crate::pack::bands::{Bands, Layout, Rectangle};
+use crate::pack::bands::{Bands, Rectangle};
 use crate::pack::buffer::LINE;
 use crate::plan::{Lowering, row_blocks};
-
-/// Scratch for the rows of a band, and where its taps read there.
-pub(super) struct Band<'a, T> {
-    pub(super) taps: &'a [usize],
-    pub(super) layout: Layout,
-    pub(super) to: &'a mut [T],
-}
 
 impl<T> Band<'_, T> {
     /// A line whose first position reads from `from` on.
@@ -78,7 +71,8 @@ impl<T: Element> Step<'_, T> {
         let row = rest.start - w;
         let rows = (rest.end - row).div_ceil(width).min(bands.rows).min(height - h);
         let end = rest.end.min(row + rows * width);
-        self.fill(Rectangle { at: [d, h, 0], rows, cols: width }, band);
+        let channels = self.block.channels.len();
+        self.fill(Rectangle { at: [d, h, 0], rows, cols: width }, self.x(), channels, band);
         self.line(rest.start..end, &band.source(w))
     }
 
@@ -92,19 +86,14 @@ impl<T: Element> Step<'_, T> {
         let first_row = rest.start - w;
         for col in (w..end).step_by(bands.cols) {
             let cols = bands.cols.min(end - col);
-            self.fill(Rectangle { at: [d, h, col], rows, cols }, band);
+            let channels = self.block.channels.len();
+            self.fill(Rectangle { at: [d, h, col], rows, cols }, self.x(), channels, band);
             for row in 0..rows {
                 let from = first_row + row * width + col;
                 self.line(from..from + cols, &band.source(row * band.layout.pitch));
             }
         }
         first_row + (rows - 1) * width + end
-    }
-
-    fn fill(&self, rectangle: Rectangle, band: &mut Band<'_, T>) {
-        let image = (&self.job.plan.shape, self.job.set);
-        let block = (&self.block.taps, self.block.channels.len());
-        band.layout.fill(image, block, rectangle, self.x(), band.to);
     }
 
     /// Consecutive positions: wide tiles, and narrow ones for what is left or lies before a cache line. Gives where it stops,

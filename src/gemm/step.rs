@@ -6,8 +6,8 @@ use crate::gemm::blocking::{KBlock, streamed, whole_lines};
 use crate::gemm::partition::Task;
 use crate::gemm::tiles::Output;
 use crate::kernel::{Destination, Finish, KernelSet};
+use crate::pack::bands::{Layout, Rectangle};
 use crate::pack::buffer::LINE;
-use crate::pack::taps::TapBox;
 use crate::pack::weights::PackedWeights;
 use crate::plan::{Plan, Tile};
 
@@ -48,13 +48,18 @@ pub(super) struct Step<'a, T: 'static> {
     pub(super) block: KBlock,
 }
 
-impl<'a, T: Element> Step<'a, T> {
-    /// All of k in one block.
-    pub(super) fn whole(job: &'a Job<'a, T>, task: &'a Task, tile: Tile) -> Self {
-        let shape = &job.plan.shape;
-        let taps = TapBox { start: [0; 3], len: shape.kernel() };
-        let block = KBlock { channels: 0..shape.in_channels, taps, first: true, last: true };
-        Self { job, task, tile, block }
+/// Scratch for the rows of a band, and where its taps read there.
+pub(super) struct Band<'a, T> {
+    pub(super) taps: &'a [usize],
+    pub(super) layout: Layout,
+    pub(super) to: &'a mut [T],
+}
+
+impl<T: Element> Step<'_, T> {
+    /// Copies what `rectangle` reads with the block's taps in `channels` channels from `x` on.
+    pub(super) fn fill(&self, rectangle: Rectangle, x: *const T, channels: usize, band: &mut Band<'_, T>) {
+        let image = (&self.job.plan.shape, self.job.set);
+        band.layout.fill(image, (&self.block.taps, channels), rectangle, x, band.to);
     }
 
     /// The block's first input channel of the task's group and image.

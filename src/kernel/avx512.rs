@@ -22,6 +22,7 @@ kernel_set! {
         avx512_f32_direct_5s2_x4: 5/2 x 4,
         avx512_f32_direct_7s1_x4: 7/1 x 4
     }
+    strips avx512_f32_direct_x8: 8
     rows rows_f32 finish finish_f32
 }
 
@@ -44,5 +45,6 @@ kernel_set! {
         avx512_f64_direct_5s2_x4: 5/2 x 4,
         avx512_f64_direct_7s1_x4: 7/1 x 4
     }
+    strips avx512_f64_direct_x8: 8
     rows rows_f64 finish finish_f64
 }

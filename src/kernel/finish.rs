@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::{Destination, Finish};
+use super::{Destination, Finish, Planes, unroll};
 use crate::element::Element;
 use crate::epilogue::Activation;
 use crate::simd::{MAX_LANES, Vector};
@@ -111,6 +111,53 @@ unsafe fn store_whole<V: Vector, const BOUNDED: bool, const STREAM: bool>(
     }
 }
 
+/// Stores the first `count` of vectors of output plane `plane`, each at its place, and of each its first lanes.
+///
+/// # Safety
+/// So many lanes are valid for writing at each place, which lies in the output, and the bias for reading.
+#[inline(always)]
+pub(crate) unsafe fn store_vectors<V: Vector, const N: usize>(
+    sums: &[V; N],
+    count: usize,
+    plane: usize,
+    places: &[*mut V::Elem; N],
+    lanes: &[usize; N],
+    planes: &Planes<'_, V::Elem>,
+) {
+    let destination = &planes.destination;
+    // SAFETY: the caller's obligations are passed on.
+    unsafe {
+        match destination.finish {
+            Finish::Clamp { bias, lo, hi } => {
+                let (bias, lo, hi) = (V::splat(*bias.add(plane)), V::splat(lo), V::splat(hi));
+                unroll!(i in 0..N => if i < count {
+                    let sum = sums[i].add(bias).at_least(lo).at_most(hi);
+                    if V::FREE_MASKS || lanes[i] < V::LANES {
+                        sum.store_first(places[i], lanes[i]);
+                    } else {
+                        sum.store(places[i]);
+                    }
+                });
+            }
+            Finish::Full { epilogue, channel, residual, run } => {
+                let mut stored = MaybeUninit::<[V::Elem; MAX_LANES * MAX_LANES]>::uninit();
+                let stored = stored.as_mut_ptr().cast::<V::Elem>();
+                unroll!(i in 0..N => sums[i].store(stored.add(i * V::LANES)));
+                // Copies, so that the others stay in registers.
+                let (places, lanes) = (*places, *lanes);
+                for (i, (y, cols)) in places.into_iter().zip(lanes).enumerate().take(count) {
+                    let ahead = y.offset_from(destination.y);
+                    let residual = residual.map(|residual| residual.wrapping_offset(ahead));
+                    let finish = Finish::Full { epilogue, channel: channel + plane, residual, run };
+                    let place = Destination { y, cols, finish, ..*destination };
+                    run(stored.add(i * V::LANES), 0, 1, 0, &place);
+                }
+            }
+            Finish::Partial => debug_assert!(false, "a direct tile has all of k"),
+        }
+    }
+}
+
 /// Loads partial sums: the inverse of [`store_rows`]; what lies outside the destination reads as 0.
 ///
 /// # Safety
@@ -129,7 +176,8 @@ pub(crate) unsafe fn load_rows<V: Vector>(
             *row = V::splat(V::Elem::default());
             if first_row + i < destination.rows {
                 let from = destination.y.wrapping_add((first_row + i) * destination.row_stride + first_col);
-                *row = if lanes == V::LANES { V::load(from) } else { row.merge_range(from, 0, lanes) };
+                *row =
+                    if lanes == V::LANES { V::load(from) } else { V::load_masked(from, V::mask(0, lanes)) };
             }
         }
     }
@@ -167,7 +215,7 @@ pub(crate) unsafe fn epilogue<V: Vector>(
             let mut y = V::load(sums.add(i * V::LANES)).add(V::splat(epilogue.bias[channel]));
             if let Some(residual) = residual {
                 let from = residual.wrapping_add(row * destination.row_stride + first_col);
-                y = y.add(V::splat(V::Elem::default()).merge_range(from, 0, lanes));
+                y = y.add(V::load_masked(from, V::mask(0, lanes)));
             }
             put(activate(&epilogue.activation, y, channel), row, first_col, lanes, destination);
         }

@@ -28,6 +28,7 @@ mod planes;
 mod portable;
 mod position_lanes;
 mod rows;
+mod strips;
 
 /// Positions of a channels-in-lanes tile at most: one bit each in [`Tap::mask`], one column each in a transposed store.
 pub(crate) const MAX_POSITIONS: usize = 16;
@@ -155,21 +156,36 @@ pub(crate) struct Planes<'a, T> {
     pub(crate) x_channel: usize,
     /// Input channels of each output plane.
     pub(crate) channels: usize,
-    /// Height and width of the planes, and the padding before them.
-    pub(crate) input: [usize; 2],
-    pub(crate) pad: [isize; 2],
-    /// `[count][channels][K][K]`.
+    /// `[count][channels][taps]`.
     pub(crate) w: *const T,
     /// Output planes, and the rows of each.
     pub(crate) count: usize,
-    pub(crate) rows: Range<usize>,
+    pub(crate) rows: usize,
     /// From an output plane to the next.
     pub(crate) y_step: usize,
     /// Those rows of the first plane; all are of its channel.
     pub(crate) destination: Destination<'a, T>,
 }
 
-pub(crate) type PlaneFn<T> = unsafe fn(&Planes<'_, T>);
+/// Images that are read where they lie.
+pub(crate) struct Images {
+    /// Height and width of the planes, and the padding before them.
+    pub(crate) input: [usize; 2],
+    pub(crate) pad: [isize; 2],
+    /// The first output row.
+    pub(crate) first_row: usize,
+}
+
+/// Images of which rows were copied.
+pub(crate) struct Strips<'a> {
+    /// Where each tap reads for the first position.
+    pub(crate) taps: &'a [usize],
+    /// From what a row reads to what the next one reads.
+    pub(crate) pitch: usize,
+}
+
+pub(crate) type PlaneFn<T> = unsafe fn(&Planes<'_, T>, &Images);
+pub(crate) type StripFn<T> = unsafe fn(&Planes<'_, T>, &Strips<'_>);
 pub(crate) type ChannelFn<T> = unsafe fn(&ChannelTiles<'_, T>);
 pub(crate) type PositionFn<T> = unsafe fn(&PositionTiles<'_, T>);
 
@@ -197,7 +213,7 @@ pub(crate) struct PositionKernel<T: 'static> {
     pub(crate) run: PositionFn<T>,
 }
 
-/// An instantiated direct tile.
+/// An instantiated direct tile that reads images in place.
 pub(crate) struct PlaneKernel<T: 'static> {
     pub(crate) name: &'static str,
     /// Extent of the kernel and stride, the same on both axes, and rows of the tile.
@@ -208,6 +224,16 @@ pub(crate) struct PlaneKernel<T: 'static> {
     /// The instruction set of the set that it comes from is available; the pointers are valid for what their docs say is
     /// read and written.
     pub(crate) run: PlaneFn<T>,
+}
+
+/// An instantiated direct tile that reads copied rows.
+pub(crate) struct StripKernel<T: 'static> {
+    pub(crate) name: &'static str,
+    /// Vectors of the tile.
+    pub(crate) vectors: usize,
+    /// # Safety
+    /// As [`PlaneKernel::run`].
+    pub(crate) run: StripFn<T>,
 }
 
 /// Channels-in-lanes tiles of one number of positions.
@@ -231,6 +257,7 @@ pub(crate) struct KernelSet<T: 'static> {
     pub(crate) channel: &'static [ChannelFamily<T>],
     pub(crate) position: &'static [PositionFamily<T>],
     pub(crate) planes: &'static [PlaneKernel<T>],
+    pub(crate) strips: StripKernel<T>,
     pub(crate) rows: RowsFn<T>,
     /// The largest stride at which rows are not copied element by element.
     pub(crate) shuffled: usize,
@@ -274,6 +301,7 @@ macro_rules! kernel_set {
      channel { $($positions:literal x [$($cname:ident: $cvectors:literal),+]),+ }
      position { $($pvectors:literal x [$($pname:ident: $rows:literal),+]),+ }
      planes { $($plane:ident: $kernel:literal / $stride:literal x $plane_rows:literal),+ }
+     strips $strips:ident: $strip_vectors:literal
      rows $rows_fn:ident finish $finish:ident) => {
         $($(
             #[$feature]
@@ -291,11 +319,22 @@ macro_rules! kernel_set {
         )+)+
         $(
             #[$feature]
-            unsafe fn $plane(planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>) {
+            unsafe fn $plane(
+                planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
+                images: &super::Images,
+            ) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { super::planes::run::<$vector, $kernel, $stride, $plane_rows>(planes) }
+                unsafe { super::planes::run::<$vector, $kernel, $stride, $plane_rows>(planes, images) }
             }
         )+
+        #[$feature]
+        unsafe fn $strips(
+            planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
+            strips: &super::Strips<'_>,
+        ) {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { super::strips::run::<$vector, $strip_vectors>(planes, strips) }
+        }
         #[$feature]
         unsafe fn $rows_fn(
             rows: &super::Rows<<$vector as crate::simd::Vector>::Elem>,
@@ -335,6 +374,11 @@ macro_rules! kernel_set {
                 rows: $plane_rows,
                 run: $plane,
             }),+],
+            strips: super::StripKernel {
+                name: stringify!($strips),
+                vectors: $strip_vectors,
+                run: $strips,
+            },
             rows: $rows_fn,
             shuffled: <$vector as crate::simd::Vector>::SHUFFLED,
             finish: $finish,

@@ -21,6 +21,7 @@ kernel_set! {
         neon_f32_direct_5s2_x4: 5/2 x 4,
         neon_f32_direct_7s1_x4: 7/1 x 4
     }
+    strips neon_f32_direct_x8: 8
     rows rows_f32 finish finish_f32
 }
 
@@ -42,5 +43,6 @@ kernel_set! {
         neon_f64_direct_5s2_x4: 5/2 x 4,
         neon_f64_direct_7s1_x4: 7/1 x 4
     }
+    strips neon_f64_direct_x8: 8
     rows rows_f64 finish finish_f64
 }

@@ -2,7 +2,9 @@
 //! of `S`. Each vector of the image is loaded once for all output rows that read it, from where it lies; lanes beyond the
 //! image are masked, rows beyond it left out.
 
-use super::{Destination, Finish, Planes, finish, unroll};
+use std::hint::black_box;
+
+use super::{Images, Planes, finish, unroll};
 use crate::simd::Vector;
 
 /// # Safety
@@ -10,109 +12,115 @@ use crate::simd::Vector;
 #[inline(always)]
 pub(crate) unsafe fn run<V: Vector, const K: usize, const S: usize, const R: usize>(
     planes: &Planes<'_, V::Elem>,
+    images: &Images,
 ) {
-    let cols = planes.destination.cols;
-    let reads = if S == 1 { V::LANES + K - 1 } else { blocks::<V, K>() * V::LANES };
-    let whole = |col: usize| {
-        let left = (col * S) as isize - planes.pad[1];
-        // Larger kernels have code for masked lanes alone, of which there is enough.
-        K == 3
-            && cols > V::LANES
-            && left >= 0
-            && left + reads as isize <= planes.input[1] as isize
-            && col + V::LANES <= cols
-    };
-    // Masks of columns at the edge serve all narrow planes, or some tiles of a wide one, whose lines are still near then.
-    let narrow = cols <= V::LANES;
-    let (count, rows) =
-        if narrow { (planes.count.max(1), planes.rows.len().max(1)) } else { (1, EDGE_TILES * R) };
-    for first in (0..planes.count).step_by(count) {
-        for top in (0..planes.rows.len()).step_by(rows) {
-            let rows = top..planes.rows.len().min(top + rows);
-            for row in rows.clone().step_by(R) {
-                for col in (0..cols).step_by(V::LANES).filter(|&col| whole(col)) {
-                    let column = Column::whole::<V::Elem, S>(planes, col);
-                    // SAFETY: the caller's obligations are passed on.
-                    unsafe { tile::<V, K, S, R, false>(planes, first, row, &column) };
-                }
-            }
-            for col in (0..cols).step_by(V::LANES).filter(|&col| !whole(col)) {
-                let column = Column::new::<V, K, S>(planes, col);
-                for plane in first..first + count {
-                    for row in rows.clone().step_by(R) {
-                        // SAFETY: the caller's obligations are passed on.
-                        unsafe { tile::<V, K, S, R, true>(planes, plane, row, &column) };
+    // SAFETY: the caller's obligations are passed on.
+    unsafe {
+        let mut column = Column::<V>::new::<K, S>(planes, images, 0);
+        for plane in 0..planes.count {
+            for row in (0..planes.rows).step_by(R) {
+                for col in (0..planes.destination.cols).step_by(V::LANES) {
+                    // A narrow plane has but one.
+                    if col != column.col {
+                        column = Column::new::<K, S>(planes, images, col);
                     }
+                    tile::<V, K, S, R>(planes, images, plane, row, &column);
                 }
             }
         }
     }
 }
-
-/// Tiles below each other for which a wide plane's masks are made.
-const EDGE_TILES: usize = 4;
 
 /// What a row of a tile loads at a stride of 2: the vectors that its positions' windows lie in.
 const fn blocks<V: Vector, const K: usize>() -> usize {
     (2 * (V::LANES - 1) + K).div_ceil(V::LANES)
 }
 
-/// The most of those, with two lanes, and the most loads for a row of a tile at a stride of 1: one for each column of taps.
-const BLOCKS: usize = 5;
+/// Loads for a row of a tile: one for each column of taps at a stride of 1, else the blocks.
+const fn loads<V: Vector, const K: usize, const S: usize>() -> usize {
+    if S == 1 { K } else { blocks::<V, K>() }
+}
+
+/// The most of those, and the most blocks, with two lanes.
 const MOST: usize = 7;
+const BLOCKS: usize = 5;
 
 /// A vector of columns.
-struct Column {
+struct Column<V: Vector> {
     col: usize,
     /// Where in a row of the image its first window begins.
     left: isize,
+    /// Whether all lanes of all loads lie inside the image, and all of the vector in the output.
+    whole: bool,
     /// Of each load, the lanes that read inside the image.
-    inside: [[usize; 2]; MOST],
+    inside: [V::Mask; MOST],
+    lanes: usize,
 }
 
-impl Column {
-    /// One of which no lane is masked.
+impl<V: Vector> Column<V> {
+    /// # Safety
+    /// As [`run`].
     #[inline(always)]
-    fn whole<T, const S: usize>(planes: &Planes<'_, T>, col: usize) -> Self {
-        Self { col, left: (col * S) as isize - planes.pad[1], inside: [[0; 2]; MOST] }
-    }
-
-    #[inline(always)]
-    fn new<V: Vector, const K: usize, const S: usize>(planes: &Planes<'_, V::Elem>, col: usize) -> Self {
+    unsafe fn new<const K: usize, const S: usize>(
+        planes: &Planes<'_, V::Elem>,
+        images: &Images,
+        col: usize,
+    ) -> Self {
         const { assert!(K <= MOST && S <= 2 && blocks::<V, K>() <= BLOCKS) };
-        let left = (col * S) as isize - planes.pad[1];
+        let (left, width) = ((col * S) as isize - images.pad[1], images.input[1] as isize);
+        let lanes = V::LANES.min(planes.destination.cols - col);
+        let reads = if S == 1 { V::LANES + K - 1 } else { blocks::<V, K>() * V::LANES };
+        let whole = left >= 0 && left + reads as isize <= width && lanes == V::LANES;
         let ahead = |coordinate: isize| usize::try_from(coordinate).map_or(0, |n| n.min(V::LANES));
-        let mut inside = [[0; 2]; MOST];
-        for (i, inside) in inside.iter_mut().enumerate() {
-            let left = left + (if S == 1 { i } else { i * V::LANES }) as isize;
-            *inside = [ahead(left.wrapping_neg()), ahead(planes.input[1] as isize - left)];
+        // SAFETY: the caller vouches for the instruction set.
+        let mut inside = [unsafe { V::mask(0, V::LANES) }; MOST];
+        if !whole {
+            for (i, inside) in inside.iter_mut().enumerate().take(loads::<V, K, S>()) {
+                let left = left + (if S == 1 { i } else { i * V::LANES }) as isize;
+                // SAFETY: as above; what lies before a coordinate lies before a later one.
+                *inside = unsafe { V::mask(ahead(-left).min(ahead(width - left)), ahead(width - left)) };
+            }
         }
-        Self { col, left, inside }
+        Self { col, left, whole, inside, lanes }
     }
 }
 
-/// A tile of plane `plane` whose first row is `row`; with `EDGE` it may be partly beside the output, and what it reads beside the
-/// image.
+/// A tile of plane `plane` whose first row is `row`.
 ///
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize, const EDGE: bool>(
+unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize>(
     planes: &Planes<'_, V::Elem>,
+    images: &Images,
     plane: usize,
     row: usize,
-    column: &Column,
+    column: &Column<V>,
 ) {
-    let [height, width] = planes.input;
-    let at = ((planes.rows.start + row) * S) as isize - planes.pad[0];
+    let [height, width] = images.input;
+    let at = ((images.first_row + row) * S) as isize - images.pad[0];
     let origin = at.wrapping_mul(width as isize).wrapping_add(column.left);
-    let x = planes.x.wrapping_add(plane * planes.x_step).wrapping_offset(origin);
+    // Else the compiler keeps a pointer for each row and column of the tile, and moves them all from tile to tile.
+    let x = black_box(planes.x.wrapping_add(plane * planes.x_step).wrapping_offset(origin));
     let w = planes.w.wrapping_add(plane * planes.channels * K * K);
+    let destination = &planes.destination;
+    let ahead = plane * planes.y_step + row * destination.row_stride + column.col;
+    let y = black_box(destination.y.wrapping_add(ahead));
+    let mut places = [y; R];
+    for (r, place) in places.iter_mut().enumerate() {
+        *place = y.wrapping_add(r * destination.row_stride);
+    }
+    let (within, rows) = (within(at, (R - 1) * S + K, height), R.min(planes.rows - row));
+    let all = within == (1 << ((R - 1) * S + K)) - 1 && rows == R;
     // SAFETY: the caller's obligations are passed on; `column` has the lanes that read inside the image.
     unsafe {
-        let within = within(at, (R - 1) * S + K, height);
-        let sums = accumulate::<V, K, S, R, EDGE>(planes, x, w, within, &column.inside);
-        store::<V, R, EDGE>(&sums, plane, row, column.col, planes);
+        if all && (V::FREE_MASKS || column.whole) {
+            let sums = accumulate::<V, K, S, R, true>(planes, width, (x, w), within, &column.inside);
+            finish::store_vectors::<V, R>(&sums, R, plane, &places, &[column.lanes; R], planes);
+        } else {
+            let sums = accumulate::<V, K, S, R, false>(planes, width, (x, w), within, &column.inside);
+            finish::store_vectors::<V, R>(&sums, rows, plane, &places, &[column.lanes; R], planes);
+        }
     }
 }
 
@@ -123,85 +131,43 @@ fn within(at: isize, count: usize, height: usize) -> u32 {
     below((height as isize).wrapping_sub(at)) & !below(at.wrapping_neg())
 }
 
-/// Stores a tile's rows from `first_row` on, as far as there are such.
-///
-/// # Safety
-/// The rows of the destination are valid for writing.
-#[inline(always)]
-unsafe fn store<V: Vector, const R: usize, const EDGE: bool>(
-    sums: &[V; R],
-    plane: usize,
-    first_row: usize,
-    col: usize,
-    planes: &Planes<'_, V::Elem>,
-) {
-    let destination = &planes.destination;
-    let rows = planes.rows.len() - first_row;
-    let lanes = if EDGE { V::LANES.min(destination.cols - col) } else { V::LANES };
-    let ahead = plane * planes.y_step + first_row * destination.row_stride;
-    // SAFETY: the caller's obligations are passed on.
-    unsafe {
-        if let Finish::Clamp { bias, lo, hi } = destination.finish {
-            let (bias, lo, hi) = (V::splat(*bias.add(plane)), V::splat(lo), V::splat(hi));
-            let y = destination.y.wrapping_add(ahead + col);
-            unroll!(r in 0..R => if r < rows {
-                let sum = sums[r].add(bias).at_least(lo).at_most(hi);
-                let y = y.wrapping_add(r * destination.row_stride);
-                if EDGE { sum.store_first(y, lanes) } else { sum.store(y) }
-            });
-        } else {
-            unroll!(r in 0..R => if r < rows {
-                store_full(sums[r], plane, ahead + r * destination.row_stride, col, destination);
-            });
-        }
-    }
-}
-
-/// Stores a vector of a row of plane `plane` that begins `ahead` of the destination, whatever its epilogue asks for.
-///
-/// # Safety
-/// As [`store`].
-#[inline(always)]
-unsafe fn store_full<V: Vector>(
-    sum: V,
-    plane: usize,
-    ahead: usize,
-    col: usize,
-    destination: &Destination<'_, V::Elem>,
-) {
-    let mut place = Destination { y: destination.y.wrapping_add(ahead), ..*destination };
-    if let Finish::Full { channel, residual, .. } = &mut place.finish {
-        *channel += plane;
-        *residual = residual.map(|residual| residual.wrapping_add(ahead));
-    }
-    // SAFETY: the caller's obligations are passed on.
-    unsafe { finish::store_rows(&[sum], 0, col, None, &place) };
-}
-
-/// The chain of fused multiply-adds over (channel, tap) ascending, for the rows of a tile whose first window begins at `x`.
+/// The chain of fused multiply-adds over (channel, tap) ascending, for the rows of a tile whose first window begins at `x`. With
+/// `ALL`, all rows are `within`, and all lanes `inside` where masks are not free.
 ///
 /// # Safety
 /// As [`run`]; rows `within` and, of each load, lanes `inside` lie in the image.
 #[inline(always)]
-unsafe fn accumulate<V: Vector, const K: usize, const S: usize, const R: usize, const EDGE: bool>(
+unsafe fn accumulate<V: Vector, const K: usize, const S: usize, const R: usize, const ALL: bool>(
     planes: &Planes<'_, V::Elem>,
-    mut x: *const V::Elem,
-    mut w: *const V::Elem,
+    width: usize,
+    (mut x, mut w): (*const V::Elem, *const V::Elem),
     within: u32,
-    inside: &[[usize; 2]; MOST],
+    inside: &[V::Mask; MOST],
 ) -> [V; R] {
+    // Registers hold all weights of a channel, else each is broadcast where it is used.
+    let resident = K * K + R + loads::<V, K, S>() <= V::REGISTERS;
     // SAFETY: the caller vouches for the instruction set, the weights and what lies in the image.
     unsafe {
-        let mut sums = [V::splat(V::Elem::default()); R];
+        let zero = V::splat(V::Elem::default());
+        let mut sums = [zero; R];
         for _ in 0..planes.channels {
-            unroll!(i in 0..(R - 1) * S + K => if within & (1 << i) != 0 {
-                let row = x.wrapping_add(planes.input[1].wrapping_mul(i));
-                let values = values::<V, K, S, EDGE>(row, inside);
+            let mut weights = [[zero; K]; K];
+            if resident {
+                for (i, row) in weights.iter_mut().enumerate() {
+                    for (k, weight) in row.iter_mut().enumerate() {
+                        *weight = V::splat(*w.wrapping_add(i * K + k));
+                    }
+                }
+            }
+            unroll!(i in 0..(R - 1) * S + K => if ALL || within & (1 << i) != 0 {
+                let row = x.wrapping_add(width.wrapping_mul(i));
+                let values = values::<V, K, S, ALL>(row, inside);
                 // The output rows that read this one.
                 let (first, last) = (if i < K { 0 } else { (i - K) / S + 1 }, (i / S).min(R - 1));
                 for (k, &value) in values.iter().enumerate() {
                     for (r, sum) in sums.iter_mut().enumerate().take(last + 1).skip(first) {
-                        let weight = V::splat(*w.wrapping_add((i - r * S) * K + k));
+                        let from = w.wrapping_add((i - r * S) * K + k);
+                        let weight = if resident { weights[i - r * S][k] } else { V::splat(*from) };
                         *sum = value.mul_add(weight, *sum);
                     }
                 }
@@ -218,30 +184,24 @@ unsafe fn accumulate<V: Vector, const K: usize, const S: usize, const R: usize, 
 /// # Safety
 /// As [`accumulate`].
 #[inline(always)]
-unsafe fn values<V: Vector, const K: usize, const S: usize, const EDGE: bool>(
+unsafe fn values<V: Vector, const K: usize, const S: usize, const ALL: bool>(
     row: *const V::Elem,
-    inside: &[[usize; 2]; MOST],
+    inside: &[V::Mask; MOST],
 ) -> [V; K] {
     // SAFETY: the caller's obligations are passed on.
     unsafe {
         let zero = V::splat(V::Elem::default());
         let mut values = [zero; K];
-        if S == 1 {
-            for (k, (value, &[first, end])) in values.iter_mut().zip(inside).enumerate() {
-                let from = row.wrapping_add(k);
-                *value = if EDGE { zero.merge_range(from, first, end) } else { V::load(from) };
-            }
-            return values;
-        }
         let mut blocks = [zero; BLOCKS];
-        for (i, (block, &[first, end])) in
-            blocks.iter_mut().zip(inside).enumerate().take(self::blocks::<V, K>())
-        {
-            let from = row.wrapping_add(i * V::LANES);
-            *block = if EDGE { zero.merge_range(from, first, end) } else { V::load(from) };
+        let (loaded, step) = if S == 1 { (&mut values[..], 1) } else { (&mut blocks[..], V::LANES) };
+        for (i, (value, &inside)) in loaded.iter_mut().zip(inside).enumerate().take(loads::<V, K, S>()) {
+            let from = row.wrapping_add(i * step);
+            *value = if ALL && !V::FREE_MASKS { V::load(from) } else { V::load_masked(from, inside) };
         }
-        for (k, value) in values.iter_mut().enumerate() {
-            *value = V::every_second(&blocks, k);
+        if S > 1 {
+            for (k, value) in values.iter_mut().enumerate() {
+                *value = V::every_second(&blocks, k);
+            }
         }
         values
     }

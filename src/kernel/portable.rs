@@ -16,6 +16,7 @@ kernel_set! {
         portable_f32_direct_3s1_x4: 3/1 x 4,
         portable_f32_direct_3s2_x4: 3/2 x 4
     }
+    strips portable_f32_direct_x4: 4
     rows rows_f32 finish finish_f32
 }
 
@@ -32,5 +33,6 @@ kernel_set! {
         portable_f64_direct_3s1_x4: 3/1 x 4,
         portable_f64_direct_3s2_x4: 3/2 x 4
     }
+    strips portable_f64_direct_x4: 4
     rows rows_f64 finish finish_f64
 }

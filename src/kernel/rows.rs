@@ -66,12 +66,11 @@ unsafe fn edge<V: Vector>(x: *const V::Elem, stride: usize, v: usize, first: usi
     let end = end.clamp(start + first, start + V::LANES) - start;
     // SAFETY: the caller vouches for the instruction set and for the elements that lie in the image.
     unsafe {
-        let zero = V::splat(V::Elem::default());
         let from = x.wrapping_add(start.wrapping_mul(stride));
         if stride == 1 {
-            zero.merge_range(from, first, end)
+            V::load_masked(from, V::mask(first, end))
         } else {
-            zero.merge_strided(from, stride, first, end)
+            V::splat(V::Elem::default()).merge_strided(from, stride, first, end)
         }
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Widths {
     /// Positions of its tiles, and of the narrowest that there are.
     pub(super) wide: usize,
     pub(super) narrow: usize,
+    /// Whether they are direct tiles: these need all of k in a band, and its rows apart.
+    pub(super) strips: bool,
     pub(super) lanes: usize,
     /// The largest stride at which rows are copied by shuffles.
     pub(super) shuffled: usize,
@@ -71,12 +73,13 @@ impl Choice {
         }
     }
 
-    /// Everything but what is the same for all bands; `rows` sums are computed for each vector of positions.
+    /// Everything but what is the same for all bands.
     fn cost(&self, shape: &Shape) -> f64 {
-        let k = shape.k() as f64 + RESUMED * (self.blocks - 1.0);
-        self.vectors * shape.out_channels as f64 * k + self.copying
+        let sums = self.vectors * shape.out_channels as f64;
+        sums * shape.k() as f64 + self.resuming(sums) + self.copying
     }
 
+    /// What it takes to go on with `sums` vectors of sums.
     pub(super) fn resuming(&self, sums: f64) -> f64 {
         RESUMED * (self.blocks - 1.0) * sums
     }
@@ -104,15 +107,42 @@ fn copying(shape: &Shape, bands: Bands, widths: Widths) -> f64 {
     count * shape.in_channels as f64 * layout.rows() as f64 * row
 }
 
+/// Whether a band of a row, or of a part of it, holds all of k.
+pub(super) fn fits_whole(shape: &Shape, widths: Widths) -> bool {
+    fits(shape, smallest(shape, widths), widths)
+}
+
+fn fits(shape: &Shape, bands: Bands, widths: Widths) -> bool {
+    let channels = if widths.strips { shape.in_channels } else { 1 };
+    bytes(shape, bands, widths).saturating_mul(channels) <= BAND_BYTES
+}
+
+fn smallest(shape: &Shape, widths: Widths) -> Bands {
+    Bands { rows: 1, cols: widths.wide.min(shape.axes[2].output.max(1)), joined: false }
+}
+
+/// Direct tiles compute as many planes from one band as have their rows in L1.
+const STRIP_BYTES: usize = 16 << 10;
+
+/// Output planes that have channels of their own, for which a band of direct tiles is made at a time.
+pub(super) fn planes(shape: &Shape, bands: Bands, widths: Widths) -> usize {
+    if shape.out_channels > 1 {
+        return 1;
+    }
+    let all = bytes(shape, bands, widths).saturating_mul(shape.in_channels);
+    (STRIP_BYTES / all).clamp(1, shape.groups)
+}
+
 /// The bands for tiles of `widths` that cost least; of one narrow tile where only what is left beside an image that is read
 /// in place goes through them. `forced`: rows and columns at most.
 pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, forced: Option<[usize; 2]>) -> Choice {
     let [_, height, width] = shape.axes.map(|axis| axis.output.max(1));
     let choice = |bands| Choice::new(shape, bands, widths, in_place);
-    let fits = |bands: &Bands| bytes(shape, *bands, widths) <= BAND_BYTES;
+    let fits = |bands: &Bands| fits(shape, *bands, widths);
+    let joined = !widths.strips;
     if let Some([rows, cols]) = forced {
         let [rows, cols] = [rows.clamp(1, height), cols.clamp(1, width)];
-        let bands = Bands { rows, cols, joined: cols == width };
+        let bands = Bands { rows, cols, joined: joined && cols == width };
         if fits(&bands) {
             return choice(bands);
         }
@@ -120,16 +150,15 @@ pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, forced: Opti
     if in_place {
         return choice(Bands { rows: 1, cols: widths.narrow, joined: false });
     }
-    let joined =
-        CUTS.into_iter().map(|cuts| Bands { rows: height.div_ceil(cuts), cols: width, joined: true });
+    let whole = CUTS.into_iter().map(|cuts| Bands { rows: height.div_ceil(cuts), cols: width, joined });
     let strips = STRIPS.into_iter().map(|(tiles, rows)| Bands {
         rows: rows.min(height),
         cols: (tiles * widths.wide).min(width),
         joined: false,
     });
     // Where not even a channel of the smallest fits, its taps are cut into blocks.
-    let smallest = Bands { rows: 1, cols: widths.wide.min(width), joined: false };
-    joined
+    let smallest = smallest(shape, widths);
+    whole
         .chain(strips)
         .filter(fits)
         .map(choice)

@@ -17,6 +17,7 @@ pub(super) fn cost<T: Element>(
 ) -> f64 {
     let tiles = match (tile.kind, bands) {
         (Kind::Planes, _) => return plane_cost(shape, set, &set.planes[tile.family]),
+        (Kind::Strips, Some(choice)) => return strip_cost(shape, set, choice),
         (_, None) => channel_cost(shape, set, &set.channel[tile.family], tile.largest),
         (_, Some(choice)) => position_cost(shape, set, &set.position[tile.family], tile.largest, choice),
     };
@@ -159,6 +160,17 @@ fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKerne
     let beyond = if reads > L1_VALUES { PLANE_BEYOND } else { 1.0 };
     let channel = beyond * loads.max(rows * (k * k) as f64);
     tiles * (shape.in_channels as f64 * channel + PLANE_SETUP + PLANE_STORE * rows)
+}
+
+/// A load of a direct tile that reads copied rows, and the rest of a vector.
+const STRIP_LOAD: f64 = 1.5;
+const STRIP_VECTOR: f64 = 6.0;
+
+/// Each output channel reads all input channels.
+fn strip_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, choice: &Choice) -> f64 {
+    let _ = set;
+    let vector = STRIP_LOAD * shape.k() as f64 + STRIP_VECTOR;
+    choice.vectors * shape.out_channels as f64 * vector + choice.copying
 }
 
 /// The share of terms that do not read padding.

@@ -97,7 +97,7 @@ impl Plan {
             shape,
             isa: set.isa,
             dtype: T::NAME,
-            algorithm: if tile.kind == Kind::Planes { Algorithm::Direct } else { Algorithm::Gemm },
+            algorithm: if tile.is_direct() { Algorithm::Direct } else { Algorithm::Gemm },
             lowering,
             tiling: Some(Tiling::new(&shape, set, tile, bands)),
             kernel: tile.name(set),
@@ -150,7 +150,9 @@ impl Plan {
         let taps = self.blocking.tap_count();
         match tile.kind {
             Kind::Channels => lines_for::<TapWindow>(taps) + 2 * lines_for::<Tap>(taps),
-            Kind::Positions => lines_for::<usize>(taps) + lines_for::<T>(self.band_len(set, tile)),
+            Kind::Positions | Kind::Strips => {
+                lines_for::<usize>(taps) + lines_for::<T>(self.band_len(set, tile))
+            }
             Kind::Planes => 0,
         }
     }
@@ -165,7 +167,16 @@ impl Plan {
     /// Elements of scratch that bands take.
     pub(crate) fn band_len<T>(&self, set: &KernelSet<T>, tile: Tile) -> usize {
         let Blocking { channels, taps } = self.blocking;
+        let channels = channels * self.planes_in_band(set, tile);
         self.bands.map_or(0, |bands| bands::len(&self.shape, bands, tile.widths(set), channels, taps))
+    }
+
+    /// Output planes whose input channels lie in a band together.
+    pub(crate) fn planes_in_band<T>(&self, set: &KernelSet<T>, tile: Tile) -> usize {
+        match self.bands {
+            Some(bands) if tile.kind == Kind::Strips => bands::planes(&self.shape, bands, tile.widths(set)),
+            _ => 1,
+        }
     }
 
     /// The algorithm that runs; never [`Algorithm::Auto`].
@@ -281,7 +292,9 @@ fn blocking<T: Element>(
     tuning: Tuning,
 ) -> Blocking {
     let limits = match (tile.kind, bands) {
-        (Kind::Planes, _) => return Blocking { channels: shape.in_channels, taps: shape.kernel() },
+        (Kind::Planes | Kind::Strips, _) => {
+            return Blocking { channels: shape.in_channels, taps: shape.kernel() };
+        }
         (_, Some(bands)) => bands::limits(shape, bands, tile.widths(set)),
         (_, None) => {
             let weights = (tile.largest + 1) * set.lanes * size_of::<T>();
@@ -294,9 +307,12 @@ fn blocking<T: Element>(
 
 /// How `tile` can read the im2col matrix; none where that is not what is `forced`.
 fn lowerings(shape: &Shape, tile: Tile, forced: Option<Lowering>) -> impl Iterator<Item = Lowering> + use<> {
-    let positions = tile.kind == Kind::Positions;
-    let in_place = !positions || shape.is_pointwise();
-    [(Lowering::InPlace, in_place), (Lowering::Packed, positions)]
+    let (in_place, packed) = match tile.kind {
+        Kind::Channels | Kind::Planes => (true, false),
+        Kind::Positions => (shape.is_pointwise(), true),
+        Kind::Strips => (false, true),
+    };
+    [(Lowering::InPlace, in_place), (Lowering::Packed, packed)]
         .into_iter()
         .filter_map(|(lowering, can)| can.then_some(lowering))
         .filter(move |&lowering| forced.is_none_or(|forced| forced == lowering))

@@ -16,15 +16,17 @@ pub(crate) enum Kind {
     Channels,
     /// Of the GEMM, with positions in the lanes.
     Positions,
-    /// Direct: rows of one output plane.
+    /// Direct: rows of one output plane, which read the image in place.
     Planes,
+    /// Direct: vectors of one output plane, which read copied rows.
+    Strips,
 }
 
 /// A register tile of a [`KernelSet`], with all smaller ones of its family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tile {
     pub(crate) kind: Kind,
-    /// Index of the family, or of the direct tile.
+    /// Index of the family, or of the direct tile that reads in place.
     pub(crate) family: usize,
     /// The largest member's index in the family.
     pub(crate) largest: usize,
@@ -58,12 +60,13 @@ impl Tiling {
         let strips = bands.is_some_and(|bands| !bands.joined) && depth * height > 1;
         let (positions, step) = match tile.kind {
             Kind::Planes => (width * set.planes[tile.family].rows, width),
+            Kind::Strips => (width * set.strips.vectors, width),
             _ if strips => (width, width),
             _ => (positions, step),
         };
         let grid = |piece| {
             let positions = Pieces { len: shape.out_plane(), piece: positions, step };
-            if tile.kind == Kind::Planes {
+            if tile.is_direct() {
                 // Channels are counted through all groups.
                 let channels = Pieces { len: shape.groups * shape.out_channels, piece, step: 1 };
                 return Grid::new(shape.batch, 1, channels, positions, true);
@@ -86,22 +89,29 @@ impl Tile {
             Kind::Channels => set.channel[self.family].by_vectors[self.largest].name,
             Kind::Positions => set.position[self.family].by_log2_rows[self.largest].name,
             Kind::Planes => set.planes[self.family].name,
+            Kind::Strips => set.strips.name,
         }
+    }
+
+    pub(super) fn is_direct(self) -> bool {
+        matches!(self.kind, Kind::Planes | Kind::Strips)
     }
 
     pub(super) fn orientation(self) -> Orientation {
         match self.kind {
             Kind::Channels => Orientation::ChannelsInLanes,
-            Kind::Positions | Kind::Planes => Orientation::PositionsInLanes,
+            Kind::Positions | Kind::Planes | Kind::Strips => Orientation::PositionsInLanes,
         }
     }
 
-    /// The positions of the tiles of its family, and of those that a rest goes to.
+    /// What bands for it have to heed.
     pub(super) fn widths<T>(self, set: &KernelSet<T>) -> Widths {
         let width = |family: usize| set.position[family].vectors * set.lanes;
+        let strips = self.kind == Kind::Strips;
         Widths {
-            wide: width(self.family),
-            narrow: width(set.position.len() - 1),
+            wide: if strips { set.lanes } else { width(self.family) },
+            narrow: if strips { set.lanes } else { width(set.position.len() - 1) },
+            strips,
             lanes: set.lanes,
             shuffled: set.shuffled,
             size: size_of::<T>(),
@@ -117,7 +127,8 @@ impl Tile {
         forced: Option<[usize; 2]>,
     ) -> Option<Choice> {
         let in_place = lowering == Lowering::InPlace;
-        (self.kind == Kind::Positions).then(|| bands::choose(shape, self.widths(set), in_place, forced))
+        let reads_bands = matches!(self.kind, Kind::Positions | Kind::Strips);
+        reads_bands.then(|| bands::choose(shape, self.widths(set), in_place, forced))
     }
 
     /// Channels and positions.
@@ -126,6 +137,7 @@ impl Tile {
             Kind::Channels => [(self.largest + 1) * set.lanes, set.channel[self.family].positions],
             Kind::Positions => [1 << self.largest, set.position[self.family].vectors * set.lanes],
             Kind::Planes => [1, set.planes[self.family].rows * set.lanes],
+            Kind::Strips => [1, set.strips.vectors * set.lanes],
         }
     }
 }
@@ -136,16 +148,18 @@ pub(super) fn direct<T: Element>(
     set: &'static KernelSet<T>,
 ) -> impl Iterator<Item = Tile> + use<T> {
     let [depth, height, width] = shape.axes;
+    let raw = has_raw(shape.out_channels, set.lanes);
     let plane = depth.input == 1 && depth.output == 1 && depth.kernel == 1 && depth.pad_begin == 0;
     let square = height.kernel == width.kernel && height.stride == width.stride;
-    // One position has no second one a stride away.
     let dense = height.dilation == 1 && width.dilation == 1;
-    let applies = plane && square && dense && has_raw(shape.out_channels, set.lanes);
-    let fits = move |kernel: &PlaneKernel<T>| {
-        applies && kernel.kernel == width.kernel && kernel.stride == width.stride
+    let in_place = raw && plane && square && dense;
+    let applies = move |kernel: &PlaneKernel<T>| {
+        in_place && kernel.kernel == width.kernel && kernel.stride == width.stride
     };
-    let planes = set.planes.iter().enumerate().filter(move |(_, kernel)| fits(kernel));
-    planes.map(|(family, _)| Tile { kind: Kind::Planes, family, largest: 0 })
+    let planes = set.planes.iter().enumerate().filter(move |(_, kernel)| applies(kernel));
+    let strips = Tile { kind: Kind::Strips, family: 0, largest: 0 };
+    let fits = raw && bands::fits_whole(shape, strips.widths(set));
+    planes.map(|(family, _)| Tile { kind: Kind::Planes, family, largest: 0 }).chain(fits.then_some(strips))
 }
 
 /// Every tile of the GEMM of `set`.

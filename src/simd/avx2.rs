@@ -18,6 +18,8 @@ macro_rules! vector {
         type Square = [Self; $lanes];
         const LANES: usize = $lanes;
         type Splats = [Self; 1];
+        type Mask = __m256i;
+        const REGISTERS: usize = 16;
 
         #[inline(always)]
         unsafe fn splat(x: $elem) -> Self {
@@ -173,17 +175,21 @@ impl Vector for F32 {
     }
 
     #[inline(always)]
-    unsafe fn merge_range(self, from: *const f32, first: usize, end: usize) -> Self {
+    unsafe fn mask(first: usize, end: usize) -> Self::Mask {
         debug_assert!(first <= end && end <= 8);
-        // SAFETY: `self` proves the instruction set; only lanes in `first..end` are read, for which the caller
-        // vouches.
-        Self(unsafe {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe {
             let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
             let below_end = _mm256_cmpgt_epi32(_mm256_set1_epi32(end as i32), lanes);
             let below_first = _mm256_cmpgt_epi32(_mm256_set1_epi32(first as i32), lanes);
-            let mask = _mm256_andnot_si256(below_first, below_end);
-            _mm256_blendv_ps(self.0, _mm256_maskload_ps(from, mask), _mm256_castsi256_ps(mask))
-        })
+            _mm256_andnot_si256(below_first, below_end)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_masked(from: *const f32, mask: Self::Mask) -> Self {
+        // SAFETY: the caller vouches for the instruction set and the lanes in `mask`, which alone are read.
+        Self(unsafe { _mm256_maskload_ps(from, mask) })
     }
 
     #[inline(always)]
@@ -259,17 +265,21 @@ impl Vector for F64 {
     );
 
     #[inline(always)]
-    unsafe fn merge_range(self, from: *const f64, first: usize, end: usize) -> Self {
+    unsafe fn mask(first: usize, end: usize) -> Self::Mask {
         debug_assert!(first <= end && end <= 4);
-        // SAFETY: `self` proves the instruction set; only lanes in `first..end` are read, for which the caller
-        // vouches.
-        Self(unsafe {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe {
             let lanes = _mm256_setr_epi64x(0, 1, 2, 3);
             let below_end = _mm256_cmpgt_epi64(_mm256_set1_epi64x(end as i64), lanes);
             let below_first = _mm256_cmpgt_epi64(_mm256_set1_epi64x(first as i64), lanes);
-            let mask = _mm256_andnot_si256(below_first, below_end);
-            _mm256_blendv_pd(self.0, _mm256_maskload_pd(from, mask), _mm256_castsi256_pd(mask))
-        })
+            _mm256_andnot_si256(below_first, below_end)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_masked(from: *const f64, mask: Self::Mask) -> Self {
+        // SAFETY: the caller vouches for the instruction set and the lanes in `mask`, which alone are read.
+        Self(unsafe { _mm256_maskload_pd(from, mask) })
     }
 
     #[inline(always)]

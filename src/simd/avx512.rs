@@ -19,6 +19,9 @@ macro_rules! vector {
         type Square = [Self; $lanes];
         const LANES: usize = $lanes;
         type Splats = [Self; 1];
+        type Mask = $mask;
+        const FREE_MASKS: bool = true;
+        const REGISTERS: usize = 32;
 
         #[inline(always)]
         unsafe fn splat(x: $elem) -> Self {
@@ -47,12 +50,14 @@ macro_rules! vector {
             unsafe { $stream(to, self.0) }
         }
         #[inline(always)]
-        unsafe fn merge_range(self, from: *const $elem, first: usize, end: usize) -> Self {
+        unsafe fn mask(first: usize, end: usize) -> Self::Mask {
             debug_assert!(first <= end && end <= $lanes);
-            let mask = ((1_u32 << end) - (1_u32 << first)) as $mask;
-            // SAFETY: `self` proves the instruction set; only the lanes in `mask` are read, for which the caller
-            // vouches.
-            Self(unsafe { $mask_load(self.0, mask, from) })
+            ((1_u32 << end) - (1_u32 << first)) as $mask
+        }
+        #[inline(always)]
+        unsafe fn load_masked(from: *const $elem, mask: Self::Mask) -> Self {
+            // SAFETY: the caller vouches for the instruction set and the lanes in `mask`, which alone are read.
+            Self(unsafe { $mask_load(mask, from) })
         }
         #[inline(always)]
         unsafe fn store_first(self, to: *mut $elem, lanes: usize) {
@@ -192,7 +197,7 @@ impl Vector for F32 {
         _mm512_loadu_ps,
         _mm512_storeu_ps,
         _mm512_stream_ps,
-        _mm512_mask_loadu_ps,
+        _mm512_maskz_loadu_ps,
         _mm512_mask_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
@@ -328,7 +333,7 @@ impl Vector for F64 {
         _mm512_loadu_pd,
         _mm512_storeu_pd,
         _mm512_stream_pd,
-        _mm512_mask_loadu_pd,
+        _mm512_maskz_loadu_pd,
         _mm512_mask_storeu_pd,
         _mm512_fmadd_pd,
         _mm512_add_pd,

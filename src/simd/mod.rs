@@ -23,6 +23,12 @@ pub(crate) trait Vector: Copy {
     /// `SPLATS` vectors: as many as come from one load.
     type Splats: AsRef<[Self]>;
     const SPLATS: usize = size_of::<Self::Splats>() / size_of::<Self>();
+    /// Consecutive lanes.
+    type Mask: Copy;
+    /// Whether [`Vector::load_masked`] takes no longer than [`Vector::load`].
+    const FREE_MASKS: bool = false;
+    /// Vector registers of the instruction set, in vectors of this type.
+    const REGISTERS: usize;
     /// The largest stride that [`Vector::load_strided`] reads with a few shuffles.
     const SHUFFLED: usize = 1;
 
@@ -56,11 +62,17 @@ pub(crate) trait Vector: Copy {
         unsafe { self.store(to) }
     }
 
-    /// Lane `l` becomes `from[l]` for `l` in `first..end`; the others keep theirs.
+    /// Lanes `first..end`.
     ///
     /// # Safety
-    /// `first ≤ end ≤ LANES`; `from + l` is valid for reading for `l` in `first..end`. `from` itself need not be.
-    unsafe fn merge_range(self, from: *const Self::Elem, first: usize, end: usize) -> Self;
+    /// As [`Vector::splat`]; `first ≤ end ≤ LANES`.
+    unsafe fn mask(first: usize, end: usize) -> Self::Mask;
+
+    /// Lane `l` becomes `from[l]` where it is in `mask`; the others become 0.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`]; `from + l` is valid for reading for `l` in `mask`. `from` itself need not be.
+    unsafe fn load_masked(from: *const Self::Elem, mask: Self::Mask) -> Self;
 
     /// Lane `l` becomes `from[l·stride]`.
     ///

@@ -18,6 +18,8 @@ macro_rules! vector {
         type Square = [Self; $lanes];
         const LANES: usize = $lanes;
         type Splats = [Self; $lanes];
+        type Mask = [usize; 2];
+        const REGISTERS: usize = 32;
 
         #[inline(always)]
         unsafe fn splat(x: $elem) -> Self {
@@ -44,10 +46,14 @@ macro_rules! vector {
             unsafe { $store(to, self.0) }
         }
         #[inline(always)]
-        unsafe fn merge_range(self, from: *const $elem, first: usize, end: usize) -> Self {
+        unsafe fn mask(first: usize, end: usize) -> Self::Mask {
+            [first, end]
+        }
+        #[inline(always)]
+        unsafe fn load_masked(from: *const $elem, [first, end]: Self::Mask) -> Self {
             // There is no masked load.
             // SAFETY: the caller's obligations are the same.
-            unsafe { super::merge_lanes(self, from, 1, first, end) }
+            unsafe { super::merge_lanes(Self::splat(0.0), from, 1, first, end) }
         }
         #[inline(always)]
         unsafe fn store_first(self, to: *mut $elem, lanes: usize) {

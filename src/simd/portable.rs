@@ -2,7 +2,7 @@
 
 use wide::{f32x8, f64x4};
 
-use super::{Bits, Vector, merge_lanes};
+use super::{Bits, Vector};
 
 #[derive(Clone, Copy)]
 pub(crate) struct F32(f32x8);
@@ -17,6 +17,8 @@ macro_rules! vector {
             type Square = [Self; $lanes];
             const LANES: usize = $lanes;
             type Splats = [Self; 1];
+            type Mask = [usize; 2];
+            const REGISTERS: usize = 8;
 
             #[inline(always)]
             unsafe fn splat(x: $elem) -> Self {
@@ -38,9 +40,14 @@ macro_rules! vector {
                 unsafe { *to.cast::<[$elem; $lanes]>() = self.0.to_array() }
             }
             #[inline(always)]
-            unsafe fn merge_range(self, from: *const $elem, first: usize, end: usize) -> Self {
+            unsafe fn mask(first: usize, end: usize) -> Self::Mask {
+                [first, end]
+            }
+            #[inline(always)]
+            unsafe fn load_masked(from: *const $elem, [first, end]: Self::Mask) -> Self {
+                // There is no masked load.
                 // SAFETY: the caller's obligations are the same.
-                unsafe { merge_lanes(self, from, 1, first, end) }
+                unsafe { super::merge_lanes(Self::splat(0.0), from, 1, first, end) }
             }
             #[inline(always)]
             unsafe fn store_first(self, to: *mut $elem, lanes: usize) {

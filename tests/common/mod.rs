@@ -241,9 +241,12 @@ pub fn direct_ways<T: Element, const D: usize>(problem: &Problem<D>) -> Vec<Way>
     let stride = problem.params.stride[D - 1];
     let mut ways = vec![];
     for isa in Isa::available() {
-        for rows in [4, 7] {
-            let name = format!("{isa}_{}_direct_{kernel}s{stride}_x{rows}", T::NAME);
-            let tuning = Tuning::default().kernel(name.leak()).parts(rows);
+        let in_place = [4, 7].map(|rows| (format!("{kernel}s{stride}_x{rows}"), [usize::MAX; 2]));
+        let bands = [[usize::MAX; 2], [2, usize::MAX], [3, 20]];
+        let strips = [4, 8].into_iter().flat_map(|n| bands.map(|band| (format!("x{n}"), band)));
+        for (parts, (tile, [rows, cols])) in in_place.into_iter().chain(strips).enumerate() {
+            let name = format!("{isa}_{}_direct_{tile}", T::NAME);
+            let tuning = Tuning::default().kernel(name.leak()).band(rows, cols).parts(1 + parts % 4);
             let way = Way { algorithm: Algorithm::Direct, tuning, isa };
             let weight = vec![T::ZERO; problem.params.weight_len().unwrap()];
             let conv = way.builder::<T, D>(problem.params).build(&weight).unwrap();
