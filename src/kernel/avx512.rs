@@ -16,8 +16,8 @@ kernel_set! {
         1 x [avx512_f32_positions_1x16: 1, avx512_f32_positions_2x16: 2, avx512_f32_positions_4x16: 4, avx512_f32_positions_8x16: 8, avx512_f32_positions_16x16: 16]
     }
     planes {
-        avx512_f32_direct_3s1_x4: 3/1 x 4, avx512_f32_direct_3s1_x7: 3/1 x 7,
-        avx512_f32_direct_3s2_x4: 3/2 x 4, avx512_f32_direct_3s2_x7: 3/2 x 7,
+        avx512_f32_direct_3s1_x7: 3/1 x 7,
+        avx512_f32_direct_3s2_x4: 3/2 x 4,
         avx512_f32_direct_5s1_x4: 5/1 x 4,
         avx512_f32_direct_5s2_x4: 5/2 x 4,
         avx512_f32_direct_7s1_x4: 7/1 x 4
@@ -39,8 +39,8 @@ kernel_set! {
         1 x [avx512_f64_positions_1x8: 1, avx512_f64_positions_2x8: 2, avx512_f64_positions_4x8: 4, avx512_f64_positions_8x8: 8]
     }
     planes {
-        avx512_f64_direct_3s1_x4: 3/1 x 4, avx512_f64_direct_3s1_x7: 3/1 x 7,
-        avx512_f64_direct_3s2_x4: 3/2 x 4, avx512_f64_direct_3s2_x7: 3/2 x 7,
+        avx512_f64_direct_3s1_x7: 3/1 x 7,
+        avx512_f64_direct_3s2_x4: 3/2 x 4,
         avx512_f64_direct_5s1_x4: 5/1 x 4,
         avx512_f64_direct_5s2_x4: 5/2 x 4,
         avx512_f64_direct_7s1_x4: 7/1 x 4

@@ -129,9 +129,13 @@ pub(crate) unsafe fn store_vectors<V: Vector, const N: usize>(
     unsafe {
         match destination.finish {
             Finish::Clamp { bias, lo, hi } => {
+                let bounded = lo > V::Elem::NEG_INFINITY || hi < V::Elem::INFINITY;
                 let (bias, lo, hi) = (V::splat(*bias.add(plane)), V::splat(lo), V::splat(hi));
                 unroll!(i in 0..N => if i < count {
-                    let sum = sums[i].add(bias).at_least(lo).at_most(hi);
+                    let mut sum = sums[i].add(bias);
+                    if bounded {
+                        sum = sum.at_least(lo).at_most(hi);
+                    }
                     if V::FREE_MASKS || lanes[i] < V::LANES {
                         sum.store_first(places[i], lanes[i]);
                     } else {

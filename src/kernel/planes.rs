@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use super::{Images, Planes, finish, unroll};
-use crate::simd::Vector;
+use crate::simd::{MAX_LANES, Vector};
 
 /// # Safety
 /// See [`super::PlaneKernel::run`].
@@ -16,20 +16,37 @@ pub(crate) unsafe fn run<V: Vector, const K: usize, const S: usize, const R: usi
 ) {
     // SAFETY: the caller's obligations are passed on.
     unsafe {
-        let mut column = Column::<V>::new::<K, S>(planes, images, 0);
-        for plane in 0..planes.count {
+        let columns = planes.destination.cols.div_ceil(V::LANES);
+        let mut known = [Column::<V>::new::<K, S>(planes, images, 0); KNOWN];
+        for (i, column) in known.iter_mut().enumerate().take(columns).skip(1) {
+            *column = Column::new::<K, S>(planes, images, i * V::LANES);
+        }
+        // What is the same for a row of narrow planes is computed once for several of them.
+        let together = if columns == 1 { TOGETHER } else { 1 };
+        for first in (0..planes.count).step_by(together) {
             for row in (0..planes.rows).step_by(R) {
-                for col in (0..planes.destination.cols).step_by(V::LANES) {
-                    // A narrow plane has but one.
-                    if col != column.col {
-                        column = Column::new::<K, S>(planes, images, col);
+                for i in 0..columns {
+                    let another;
+                    let column = if i < KNOWN {
+                        &known[i]
+                    } else {
+                        another = Column::new::<K, S>(planes, images, i * V::LANES);
+                        &another
+                    };
+                    for plane in first..planes.count.min(first + together) {
+                        tile::<V, K, S, R>(planes, images, plane, row, column);
                     }
-                    tile::<V, K, S, R>(planes, images, plane, row, &column);
                 }
             }
         }
     }
 }
+
+/// Narrow planes that are computed together.
+const TOGETHER: usize = 16;
+
+/// Vectors of columns whose masks are made once.
+const KNOWN: usize = 8;
 
 /// What a row of a tile loads at a stride of 2: the vectors that its positions' windows lie in.
 const fn blocks<V: Vector, const K: usize>() -> usize {
@@ -45,7 +62,11 @@ const fn loads<V: Vector, const K: usize, const S: usize>() -> usize {
 const MOST: usize = 7;
 const BLOCKS: usize = 5;
 
+/// As much of a row of zeros, of either type, as a tile reads of a row.
+static ZEROS: [f64; BLOCKS * MAX_LANES] = [0.0; BLOCKS * MAX_LANES];
+
 /// A vector of columns.
+#[derive(Clone, Copy)]
 struct Column<V: Vector> {
     col: usize,
     /// Where in a row of the image its first window begins.
@@ -110,16 +131,25 @@ unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize>(
     for (r, place) in places.iter_mut().enumerate() {
         *place = y.wrapping_add(r * destination.row_stride);
     }
-    let (within, rows) = (within(at, (R - 1) * S + K, height), R.min(planes.rows - row));
-    let all = within == (1 << ((R - 1) * S + K)) - 1 && rows == R;
+    let within = within(at, (R - 1) * S + K, height);
     // SAFETY: the caller's obligations are passed on; `column` has the lanes that read inside the image.
     unsafe {
+        let all = within == (1 << ((R - 1) * S + K)) - 1 && planes.rows - row >= R;
         if all && (V::FREE_MASKS || column.whole) {
             let sums = accumulate::<V, K, S, R, true>(planes, width, (x, w), within, &column.inside);
             finish::store_vectors::<V, R>(&sums, R, plane, &places, &[column.lanes; R], planes);
         } else {
+            // Else the compiler takes it apart for the other tiles as well.
+            let within = black_box(within);
             let sums = accumulate::<V, K, S, R, false>(planes, width, (x, w), within, &column.inside);
-            finish::store_vectors::<V, R>(&sums, rows, plane, &places, &[column.lanes; R], planes);
+            finish::store_vectors::<V, R>(
+                &sums,
+                planes.rows - row,
+                plane,
+                &places,
+                &[column.lanes; R],
+                planes,
+            );
         }
     }
 }
@@ -131,13 +161,12 @@ fn within(at: isize, count: usize, height: usize) -> u32 {
     below((height as isize).wrapping_sub(at)) & !below(at.wrapping_neg())
 }
 
-/// The chain of fused multiply-adds over (channel, tap) ascending, for the rows of a tile whose first window begins at `x`. With
-/// `ALL`, all rows are `within`, and all lanes `inside` where masks are not free.
+/// The chain of fused multiply-adds over (channel, tap) ascending, for the rows of a tile whose first window begins at `x`.
 ///
 /// # Safety
-/// As [`run`]; rows `within` and, of each load, lanes `inside` lie in the image.
+/// As [`run`]; rows `within` lie in the image, and of each load all lanes or, if `INSIDE`, those `inside`.
 #[inline(always)]
-unsafe fn accumulate<V: Vector, const K: usize, const S: usize, const R: usize, const ALL: bool>(
+unsafe fn accumulate<V: Vector, const K: usize, const S: usize, const R: usize, const INSIDE: bool>(
     planes: &Planes<'_, V::Elem>,
     width: usize,
     (mut x, mut w): (*const V::Elem, *const V::Elem),
@@ -150,6 +179,7 @@ unsafe fn accumulate<V: Vector, const K: usize, const S: usize, const R: usize, 
     unsafe {
         let zero = V::splat(V::Elem::default());
         let mut sums = [zero; R];
+        let zeros = ZEROS.as_ptr().cast::<V::Elem>();
         for _ in 0..planes.channels {
             let mut weights = [[zero; K]; K];
             if resident {
@@ -159,9 +189,10 @@ unsafe fn accumulate<V: Vector, const K: usize, const S: usize, const R: usize, 
                     }
                 }
             }
-            unroll!(i in 0..(R - 1) * S + K => if ALL || within & (1 << i) != 0 {
+            unroll!(i in 0..(R - 1) * S + K => {
                 let row = x.wrapping_add(width.wrapping_mul(i));
-                let values = values::<V, K, S, ALL>(row, inside);
+                let row = if INSIDE || within & (1 << i) != 0 { row } else { zeros };
+                let values = values::<V, K, S, INSIDE>(row, inside);
                 // The output rows that read this one.
                 let (first, last) = (if i < K { 0 } else { (i - K) / S + 1 }, (i / S).min(R - 1));
                 for (k, &value) in values.iter().enumerate() {
@@ -184,7 +215,7 @@ unsafe fn accumulate<V: Vector, const K: usize, const S: usize, const R: usize, 
 /// # Safety
 /// As [`accumulate`].
 #[inline(always)]
-unsafe fn values<V: Vector, const K: usize, const S: usize, const ALL: bool>(
+unsafe fn values<V: Vector, const K: usize, const S: usize, const INSIDE: bool>(
     row: *const V::Elem,
     inside: &[V::Mask; MOST],
 ) -> [V; K] {
@@ -196,7 +227,7 @@ unsafe fn values<V: Vector, const K: usize, const S: usize, const ALL: bool>(
         let (loaded, step) = if S == 1 { (&mut values[..], 1) } else { (&mut blocks[..], V::LANES) };
         for (i, (value, &inside)) in loaded.iter_mut().zip(inside).enumerate().take(loads::<V, K, S>()) {
             let from = row.wrapping_add(i * step);
-            *value = if ALL && !V::FREE_MASKS { V::load(from) } else { V::load_masked(from, inside) };
+            *value = if INSIDE && !V::FREE_MASKS { V::load(from) } else { V::load_masked(from, inside) };
         }
         if S > 1 {
             for (k, value) in values.iter_mut().enumerate() {

@@ -11,8 +11,9 @@ pub enum Algorithm {
     Auto,
     /// This crate's blocked GEMM over the virtual im2col matrix.
     Gemm,
-    /// Sliding windows over one output plane at a time: for square kernels of 3 or 5 taps at a stride of 1 or 2 on both
-    /// axes and of 7 at a stride of 1, without dilation, where a group has few output channels (fewer than a vector has lanes).
+    /// Sliding windows over one output plane at a time, where a group has few output channels (fewer than a vector has lanes).
+    /// Square kernels of 3 or 5 taps at a stride of 1 or 2 on both axes and of 7 at a stride of 1, without dilation, read the
+    /// image in place; others read copied rows, all input channels of a group at a time, which have to fit in the cache.
     Direct,
     /// The im2col matrix in memory and `matrixmultiply`: the baseline. Its sums are not in this crate's order, and
     /// its workspace grows with the image.
@@ -119,8 +120,8 @@ pub(super) fn not_applicable(algorithm: Algorithm, tuning: Tuning) -> Error {
     if algorithm == Algorithm::Direct {
         return Error::NotApplicable {
             what: format!("Algorithm::Direct with {tuning:?}"),
-            needs: "two axes, a square kernel of 3 or 5 with a stride of 1 or 2 on both or of 7 with 1, no dilation, fewer output channels in \
-                    a group than a vector has lanes, and no tuning of the GEMM",
+            needs: "fewer output channels in a group than a vector has lanes, windows of a group that fit in the cache, and no tuning of the \
+                    GEMM",
         };
     }
     let needs = match tuning.lowering {
