@@ -19,8 +19,7 @@ kernel_set! {
         avx2_f32_direct_3s1_x4: 3/1 x 4,
         avx2_f32_direct_3s2_x4: 3/2 x 4,
         avx2_f32_direct_5s1_x4: 5/1 x 4,
-        avx2_f32_direct_5s2_x4: 5/2 x 4,
-        avx2_f32_direct_7s1_x4: 7/1 x 4
+        avx2_f32_direct_5s2_x4: 5/2 x 4
     }
     strips avx2_f32_direct_x8: 8
     rows rows_f32 finish finish_f32
@@ -42,8 +41,7 @@ kernel_set! {
         avx2_f64_direct_3s1_x4: 3/1 x 4,
         avx2_f64_direct_3s2_x4: 3/2 x 4,
         avx2_f64_direct_5s1_x4: 5/1 x 4,
-        avx2_f64_direct_5s2_x4: 5/2 x 4,
-        avx2_f64_direct_7s1_x4: 7/1 x 4
+        avx2_f64_direct_5s2_x4: 5/2 x 4
     }
     strips avx2_f64_direct_x8: 8
     rows rows_f64 finish finish_f64

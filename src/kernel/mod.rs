@@ -220,6 +220,9 @@ pub(crate) struct PlaneKernel<T: 'static> {
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
     pub(crate) rows: usize,
+    /// Loads of each row of the image, and whether a channel's weights stay in registers.
+    pub(crate) loads: usize,
+    pub(crate) resident: bool,
     /// # Safety
     /// The instruction set of the set that it comes from is available; the pointers are valid for what their docs say is
     /// read and written.
@@ -372,6 +375,8 @@ macro_rules! kernel_set {
                 kernel: $kernel,
                 stride: $stride,
                 rows: $plane_rows,
+                loads: super::planes::loads::<$vector, $kernel, $stride>(),
+                resident: super::planes::resident::<$vector, $kernel, $stride, $plane_rows>(),
                 run: $plane,
             }),+],
             strips: super::StripKernel {

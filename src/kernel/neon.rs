@@ -18,8 +18,7 @@ kernel_set! {
         neon_f32_direct_3s1_x4: 3/1 x 4,
         neon_f32_direct_3s2_x4: 3/2 x 4,
         neon_f32_direct_5s1_x4: 5/1 x 4,
-        neon_f32_direct_5s2_x4: 5/2 x 4,
-        neon_f32_direct_7s1_x4: 7/1 x 4
+        neon_f32_direct_5s2_x4: 5/2 x 4
     }
     strips neon_f32_direct_x8: 8
     rows rows_f32 finish finish_f32
@@ -40,8 +39,7 @@ kernel_set! {
         neon_f64_direct_3s1_x4: 3/1 x 4,
         neon_f64_direct_3s2_x4: 3/2 x 4,
         neon_f64_direct_5s1_x4: 5/1 x 4,
-        neon_f64_direct_5s2_x4: 5/2 x 4,
-        neon_f64_direct_7s1_x4: 7/1 x 4
+        neon_f64_direct_5s2_x4: 5/2 x 4
     }
     strips neon_f64_direct_x8: 8
     rows rows_f64 finish finish_f64

@@ -54,8 +54,14 @@ const fn blocks<V: Vector, const K: usize>() -> usize {
 }
 
 /// Loads for a row of a tile: one for each column of taps at a stride of 1, else the blocks.
-const fn loads<V: Vector, const K: usize, const S: usize>() -> usize {
+pub(crate) const fn loads<V: Vector, const K: usize, const S: usize>() -> usize {
     if S == 1 { K } else { blocks::<V, K>() }
+}
+
+/// Whether registers hold all weights of a channel; else each is broadcast where it is used.
+pub(crate) const fn resident<V: Vector, const K: usize, const S: usize, const R: usize>() -> bool {
+    // A row's values need not be there together.
+    K * K + R + 2 + if S == 1 { 0 } else { blocks::<V, K>() } <= V::REGISTERS
 }
 
 /// The most of those, and the most blocks, with two lanes.
@@ -173,8 +179,7 @@ unsafe fn accumulate<V: Vector, const K: usize, const S: usize, const R: usize, 
     within: u32,
     inside: &[V::Mask; MOST],
 ) -> [V; R] {
-    // Registers hold all weights of a channel, else each is broadcast where it is used.
-    let resident = K * K + R + loads::<V, K, S>() <= V::REGISTERS;
+    let resident = const { resident::<V, K, S, R>() };
     // SAFETY: the caller vouches for the instruction set, the weights and what lies in the image.
     unsafe {
         let zero = V::splat(V::Elem::default());

@@ -50,6 +50,9 @@ const L2_OUTPUT: usize = 1 << 20;
 /// what there is besides them fills it. Measured: AVX2's 6×16 reaches 67 % of the peak where its 4×24 reaches 90.
 const TAP_LIST: f64 = 4.5;
 
+/// Going on to the next positions of a line, whatever the tiles there. Measured with one tile of k = 9 to 72.
+const LINE_STEP: f64 = 130.0;
+
 /// Storing one vector of a positions-in-lanes tile, and setting the tile up. Measured with k = 64: an 8×48 tile takes 79 more
 /// than its 1536; 4×48 is 2 % slower, 8×16 6 %.
 const VECTOR_STORE: f64 = 2.6;
@@ -119,7 +122,7 @@ fn position_cost<T: Element>(
     let store = if streamed && !whole_lines(v * lanes, size) { UNSTREAMED_STORE } else { VECTOR_STORE };
     let values = shape.k() * v * lanes * size;
     let reading = if values > L1_VALUES { L2_VALUES } else { 1.0 };
-    let mut tiles = 0.0;
+    let mut tiles = LINE_STEP;
     for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
         let tile = 1 << log2_rows;
         let sums = (tile * v) as f64;
@@ -131,45 +134,46 @@ fn position_cost<T: Element>(
     choice.vectors * streaming * tiles / v as f64 + choice.copying
 }
 
-/// Setting a direct tile up, and storing a row of it.
-const PLANE_SETUP: f64 = 20.0;
-const PLANE_STORE: f64 = 5.0;
+/// A load of 512 bits from anywhere, and of 256 bits, of which two are done in a cycle: most of the former and half of the latter
+/// cross a line. Measured: a direct tile of 36 multiply-adds and 27 loads of 512 bits takes 58 cycles.
+const LOAD_512: f64 = 1.8;
+const LOAD_256: f64 = 1.5;
 
-/// Loading a vector of a direct tile, at a stride of 1 and of more, with shuffles for that and without.
-const PLANE_LOAD: f64 = 1.0;
-const PLANE_STRIDED: f64 = 3.0;
-const PLANE_UNSHUFFLED: f64 = 12.0;
+fn load_cost<T>(set: &KernelSet<T>) -> f64 {
+    if set.lanes * size_of::<T>() < 64 { LOAD_256 } else { LOAD_512 }
+}
 
-/// Bytes that a tile reads of each row: most vectors cross a line. How much longer tiles take that read more than L1 holds, and
-/// find nothing there of the tile to the left. Measured: 32→1 5×5 reaches 28 GFLOP/s, 55 through bands.
+/// Setting a direct tile up, and storing a row of it; broadcasting a weight for each multiply-add. Measured on 3×3, 5×5 and 7×7.
+const PLANE_SETUP: f64 = 28.0;
+const PLANE_STORE: f64 = 3.0;
+const PLANE_BROADCAST: f64 = 0.6;
+
+/// Bytes that a tile reads of each row, most vectors crossing a line, and of L1. How much longer tiles take that read more, and find
+/// nothing there of the tile to the left. Measured on 256² maps: 32→1 5×5 reaches 91 GFLOP/s, 64→3 3×3 40.
 const PLANE_LINES: usize = 128;
-const PLANE_BEYOND: f64 = 3.0;
+const PLANE_L1: usize = 32 << 10;
+const PLANE_BEYOND: f64 = 2.5;
 
 /// Each output channel reads all input channels; lanes and rows behind the output are computed.
 fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKernel<T>) -> f64 {
     let [_, height, width] = shape.axes.map(|axis| axis.output);
     let tiles = (height.div_ceil(kernel.rows) * width.div_ceil(set.lanes) * shape.out_channels) as f64;
-    let (k, rows) = (kernel.kernel, kernel.rows as f64);
-    let load = match kernel.stride {
-        1 => PLANE_LOAD,
-        stride if stride <= set.shuffled => PLANE_STRIDED,
-        _ => PLANE_UNSHUFFLED,
-    };
-    let loads = load * (((kernel.rows - 1) * kernel.stride + k) * k) as f64;
-    let reads = shape.in_channels * ((kernel.rows - 1) * kernel.stride + k) * PLANE_LINES;
-    let beyond = if reads > L1_VALUES { PLANE_BEYOND } else { 1.0 };
-    let channel = beyond * loads.max(rows * (k * k) as f64);
-    tiles * (shape.in_channels as f64 * channel + PLANE_SETUP + PLANE_STORE * rows)
+    let reads = (kernel.rows - 1) * kernel.stride + kernel.kernel;
+    let sums = (kernel.rows * kernel.kernel * kernel.kernel) as f64;
+    let broadcasts = if kernel.resident { sums / kernel.rows as f64 } else { PLANE_BROADCAST * sums };
+    let loads = load_cost(set) * (reads * kernel.loads) as f64;
+    let l1 = shape.in_channels.saturating_mul(reads * PLANE_LINES) <= PLANE_L1;
+    let channel = (loads + broadcasts).max(sums) * if l1 { 1.0 } else { PLANE_BEYOND };
+    let store = PLANE_SETUP + PLANE_STORE * kernel.rows as f64;
+    tiles * (shape.in_channels as f64 * channel + store)
 }
 
-/// A load of a direct tile that reads copied rows, and the rest of a vector.
-const STRIP_LOAD: f64 = 1.5;
+/// The rest of a vector of a direct tile that reads copied rows.
 const STRIP_VECTOR: f64 = 6.0;
 
 /// Each output channel reads all input channels.
 fn strip_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, choice: &Choice) -> f64 {
-    let _ = set;
-    let vector = STRIP_LOAD * shape.k() as f64 + STRIP_VECTOR;
+    let vector = load_cost(set) * shape.k() as f64 + STRIP_VECTOR;
     choice.vectors * shape.out_channels as f64 * vector + choice.copying
 }
 
