@@ -3,13 +3,14 @@
 mod common;
 
 use common::{
-    Expected, Extras, Problem, Way, announce, exact_activations, holds_positions, reduced, tile_extents, ways,
+    Expected, Extras, Problem, Way, announce, exact_activations, gemm_kernels, holds_positions, reduced,
+    tile_extents, ways,
 };
-use convgemm::{Activation, Algorithm, Element, Isa, Lowering, Params, Tuning, Workspace, kernel_names};
+use convgemm::{Activation, Algorithm, Element, Isa, Lowering, Params, Tuning, Workspace};
 
 /// Every kernel of every instruction set, without blocks.
 fn kernels<T: Element>() -> Vec<(Way, &'static str)> {
-    let of = |isa| kernel_names::<T>(isa).unwrap().into_iter().map(move |name| (isa, name));
+    let of = |isa| gemm_kernels::<T>(isa).map(move |name| (isa, name));
     let way = |(isa, name)| (Way { tuning: Tuning::default().kernel(name), ..Way::auto(isa) }, name);
     Isa::available().into_iter().flat_map(of).map(way).collect()
 }

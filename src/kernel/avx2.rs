@@ -16,12 +16,12 @@ kernel_set! {
         1 x [avx2_f32_positions_1x8: 1, avx2_f32_positions_2x8: 2, avx2_f32_positions_4x8: 4, avx2_f32_positions_8x8: 8]
     }
     planes {
-        avx2_f32_direct_3s1_x4: 3/1 x 4,
-        avx2_f32_direct_3s2_x4: 3/2 x 4,
-        avx2_f32_direct_5s1_x4: 5/1 x 4,
-        avx2_f32_direct_5s2_x4: 5/2 x 4
+        avx2_f32_direct_3s1_4x8: 3/1, 4 x 1,
+        avx2_f32_direct_3s2_4x8: 3/2, 4 x 1,
+        avx2_f32_direct_5s1_4x8: 5/1, 4 x 1,
+        avx2_f32_direct_5s2_4x8: 5/2, 4 x 1
     }
-    strips avx2_f32_direct_x8: 8
+    strips avx2_f32_direct_any_8x8: 8
     rows rows_f32 finish finish_f32
 }
 
@@ -38,11 +38,11 @@ kernel_set! {
         1 x [avx2_f64_positions_1x4: 1, avx2_f64_positions_2x4: 2, avx2_f64_positions_4x4: 4]
     }
     planes {
-        avx2_f64_direct_3s1_x4: 3/1 x 4,
-        avx2_f64_direct_3s2_x4: 3/2 x 4,
-        avx2_f64_direct_5s1_x4: 5/1 x 4,
-        avx2_f64_direct_5s2_x4: 5/2 x 4
+        avx2_f64_direct_3s1_4x4: 3/1, 4 x 1,
+        avx2_f64_direct_3s2_4x4: 3/2, 4 x 1,
+        avx2_f64_direct_5s1_4x4: 5/1, 4 x 1,
+        avx2_f64_direct_5s2_4x4: 5/2, 4 x 1
     }
-    strips avx2_f64_direct_x8: 8
+    strips avx2_f64_direct_any_8x4: 8
     rows rows_f64 finish finish_f64
 }

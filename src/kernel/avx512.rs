@@ -16,13 +16,13 @@ kernel_set! {
         1 x [avx512_f32_positions_1x16: 1, avx512_f32_positions_2x16: 2, avx512_f32_positions_4x16: 4, avx512_f32_positions_8x16: 8, avx512_f32_positions_16x16: 16]
     }
     planes {
-        avx512_f32_direct_3s1_x7: 3/1 x 7,
-        avx512_f32_direct_3s2_x4: 3/2 x 4,
-        avx512_f32_direct_5s1_x4: 5/1 x 4,
-        avx512_f32_direct_5s2_x4: 5/2 x 4,
-        avx512_f32_direct_7s1_x4: 7/1 x 4
+        avx512_f32_direct_3s1_7x16: 3/1, 7 x 1,
+        avx512_f32_direct_3s2_4x16: 3/2, 4 x 1, avx512_f32_direct_3s2_4x32: 3/2, 4 x 2,
+        avx512_f32_direct_5s1_4x16: 5/1, 4 x 1,
+        avx512_f32_direct_5s2_4x16: 5/2, 4 x 1,
+        avx512_f32_direct_7s1_4x16: 7/1, 4 x 1
     }
-    strips avx512_f32_direct_x8: 8
+    strips avx512_f32_direct_any_8x16: 8
     rows rows_f32 finish finish_f32
 }
 
@@ -39,12 +39,12 @@ kernel_set! {
         1 x [avx512_f64_positions_1x8: 1, avx512_f64_positions_2x8: 2, avx512_f64_positions_4x8: 4, avx512_f64_positions_8x8: 8]
     }
     planes {
-        avx512_f64_direct_3s1_x7: 3/1 x 7,
-        avx512_f64_direct_3s2_x4: 3/2 x 4,
-        avx512_f64_direct_5s1_x4: 5/1 x 4,
-        avx512_f64_direct_5s2_x4: 5/2 x 4,
-        avx512_f64_direct_7s1_x4: 7/1 x 4
+        avx512_f64_direct_3s1_7x8: 3/1, 7 x 1,
+        avx512_f64_direct_3s2_4x8: 3/2, 4 x 1, avx512_f64_direct_3s2_4x16: 3/2, 4 x 2,
+        avx512_f64_direct_5s1_4x8: 5/1, 4 x 1,
+        avx512_f64_direct_5s2_4x8: 5/2, 4 x 1,
+        avx512_f64_direct_7s1_4x8: 7/1, 4 x 1
     }
-    strips avx512_f64_direct_x8: 8
+    strips avx512_f64_direct_any_8x8: 8
     rows rows_f64 finish finish_f64
 }

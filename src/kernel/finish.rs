@@ -150,6 +150,9 @@ pub(crate) unsafe fn store_vectors<V: Vector, const N: usize>(
                 // Copies, so that the others stay in registers.
                 let (places, lanes) = (*places, *lanes);
                 for (i, (y, cols)) in places.into_iter().zip(lanes).enumerate().take(count) {
+                    if cols == 0 {
+                        continue;
+                    }
                     let ahead = y.offset_from(destination.y);
                     let residual = residual.map(|residual| residual.wrapping_offset(ahead));
                     let finish = Finish::Full { epilogue, channel: channel + plane, residual, run };

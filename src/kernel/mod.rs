@@ -220,6 +220,8 @@ pub(crate) struct PlaneKernel<T: 'static> {
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
     pub(crate) rows: usize,
+    /// Vectors of columns of the tile.
+    pub(crate) vectors: usize,
     /// Loads of each row of the image, and whether a channel's weights stay in registers.
     pub(crate) loads: usize,
     pub(crate) resident: bool,
@@ -303,7 +305,7 @@ macro_rules! kernel_set {
     (#[$feature:meta] $set:ident: $isa:expr, $vector:ty, $activate:path;
      channel { $($positions:literal x [$($cname:ident: $cvectors:literal),+]),+ }
      position { $($pvectors:literal x [$($pname:ident: $rows:literal),+]),+ }
-     planes { $($plane:ident: $kernel:literal / $stride:literal x $plane_rows:literal),+ }
+     planes { $($plane:ident: $kernel:literal / $stride:literal, $plane_rows:literal x $plane_cols:literal),+ }
      strips $strips:ident: $strip_vectors:literal
      rows $rows_fn:ident finish $finish:ident) => {
         $($(
@@ -327,7 +329,7 @@ macro_rules! kernel_set {
                 images: &super::Images,
             ) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { super::planes::run::<$vector, $kernel, $stride, $plane_rows>(planes, images) }
+                unsafe { super::planes::run::<$vector, $kernel, $stride, $plane_rows, $plane_cols>(planes, images) }
             }
         )+
         #[$feature]
@@ -375,8 +377,9 @@ macro_rules! kernel_set {
                 kernel: $kernel,
                 stride: $stride,
                 rows: $plane_rows,
-                loads: super::planes::loads::<$vector, $kernel, $stride>(),
-                resident: super::planes::resident::<$vector, $kernel, $stride, $plane_rows>(),
+                vectors: $plane_cols,
+                loads: super::planes::loads::<$vector, $kernel, $stride, $plane_cols>(),
+                resident: super::planes::resident::<$vector, $kernel, $stride, $plane_rows, $plane_cols>(),
                 run: $plane,
             }),+],
             strips: super::StripKernel {

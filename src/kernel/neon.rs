@@ -15,12 +15,12 @@ kernel_set! {
         2 x [neon_f32_positions_1x8: 1, neon_f32_positions_2x8: 2, neon_f32_positions_4x8: 4]
     }
     planes {
-        neon_f32_direct_3s1_x4: 3/1 x 4,
-        neon_f32_direct_3s2_x4: 3/2 x 4,
-        neon_f32_direct_5s1_x4: 5/1 x 4,
-        neon_f32_direct_5s2_x4: 5/2 x 4
+        neon_f32_direct_3s1_4x4: 3/1, 4 x 1,
+        neon_f32_direct_3s2_4x4: 3/2, 4 x 1,
+        neon_f32_direct_5s1_4x4: 5/1, 4 x 1,
+        neon_f32_direct_5s2_4x4: 5/2, 4 x 1
     }
-    strips neon_f32_direct_x8: 8
+    strips neon_f32_direct_any_8x4: 8
     rows rows_f32 finish finish_f32
 }
 
@@ -36,11 +36,11 @@ kernel_set! {
         2 x [neon_f64_positions_1x4: 1, neon_f64_positions_2x4: 2]
     }
     planes {
-        neon_f64_direct_3s1_x4: 3/1 x 4,
-        neon_f64_direct_3s2_x4: 3/2 x 4,
-        neon_f64_direct_5s1_x4: 5/1 x 4,
-        neon_f64_direct_5s2_x4: 5/2 x 4
+        neon_f64_direct_3s1_4x2: 3/1, 4 x 1,
+        neon_f64_direct_3s2_4x2: 3/2, 4 x 1,
+        neon_f64_direct_5s1_4x2: 5/1, 4 x 1,
+        neon_f64_direct_5s2_4x2: 5/2, 4 x 1
     }
-    strips neon_f64_direct_x8: 8
+    strips neon_f64_direct_any_8x2: 8
     rows rows_f64 finish finish_f64
 }

@@ -13,10 +13,10 @@ kernel_set! {
         1 x [portable_f32_positions_1x8: 1, portable_f32_positions_2x8: 2, portable_f32_positions_4x8: 4]
     }
     planes {
-        portable_f32_direct_3s1_x4: 3/1 x 4,
-        portable_f32_direct_3s2_x4: 3/2 x 4
+        portable_f32_direct_3s1_4x8: 3/1, 4 x 1,
+        portable_f32_direct_3s2_4x8: 3/2, 4 x 1
     }
-    strips portable_f32_direct_x4: 4
+    strips portable_f32_direct_any_4x8: 4
     rows rows_f32 finish finish_f32
 }
 
@@ -30,9 +30,9 @@ kernel_set! {
         1 x [portable_f64_positions_1x4: 1, portable_f64_positions_2x4: 2, portable_f64_positions_4x4: 4]
     }
     planes {
-        portable_f64_direct_3s1_x4: 3/1 x 4,
-        portable_f64_direct_3s2_x4: 3/2 x 4
+        portable_f64_direct_3s1_4x4: 3/1, 4 x 1,
+        portable_f64_direct_3s2_4x4: 3/2, 4 x 1
     }
-    strips portable_f64_direct_x4: 4
+    strips portable_f64_direct_any_4x4: 4
     rows rows_f64 finish finish_f64
 }

@@ -157,14 +157,17 @@ const PLANE_BEYOND: f64 = 2.5;
 /// Each output channel reads all input channels; lanes and rows behind the output are computed.
 fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKernel<T>) -> f64 {
     let [_, height, width] = shape.axes.map(|axis| axis.output);
-    let tiles = (height.div_ceil(kernel.rows) * width.div_ceil(set.lanes) * shape.out_channels) as f64;
+    let columns = width.div_ceil(kernel.vectors * set.lanes);
+    let tiles = (height.div_ceil(kernel.rows) * columns * shape.out_channels) as f64;
     let reads = (kernel.rows - 1) * kernel.stride + kernel.kernel;
-    let sums = (kernel.rows * kernel.kernel * kernel.kernel) as f64;
-    let broadcasts = if kernel.resident { sums / kernel.rows as f64 } else { PLANE_BROADCAST * sums };
+    let taps = kernel.kernel * kernel.kernel;
+    let sums = (kernel.rows * kernel.vectors * taps) as f64;
+    let broadcasts =
+        if kernel.resident { taps as f64 } else { PLANE_BROADCAST * (kernel.rows * taps) as f64 };
     let loads = load_cost(set) * (reads * kernel.loads) as f64;
     let l1 = shape.in_channels.saturating_mul(reads * PLANE_LINES) <= PLANE_L1;
     let channel = (loads + broadcasts).max(sums) * if l1 { 1.0 } else { PLANE_BEYOND };
-    let store = PLANE_SETUP + PLANE_STORE * kernel.rows as f64;
+    let store = PLANE_SETUP + PLANE_STORE * (kernel.rows * kernel.vectors) as f64;
     tiles * (shape.in_channels as f64 * channel + store)
 }
 

@@ -18,17 +18,18 @@ use crate::pack::buffer::lines_for;
 use crate::pack::taps::TapWindow;
 use cost::cost;
 pub(crate) use tile::{Kind, Tile, Tiling, row_blocks};
-use tile::{candidates, direct};
+use tile::{candidates, direct, direct_tiles};
 use tuning::not_applicable;
 pub use tuning::{Algorithm, Lowering, Orientation, Tuning};
 
-/// The names of the register tiles for `T` on `isa`, as [`Tuning::kernel`] takes them.
+/// The names of the register tiles for `T` on `isa`, as [`Tuning::kernel`] takes them. Those of the GEMM apply to every
+/// problem, direct ones to some.
 ///
 /// # Errors
 /// [`Error::IsaUnavailable`].
 pub fn kernel_names<T: Element>(isa: Isa) -> Result<Vec<&'static str>> {
     let set = kernel::set::<T>(Available::new(isa)?);
-    Ok(candidates(set).map(|tile| tile.name(set)).collect())
+    Ok(candidates(set).chain(direct_tiles(set)).map(|tile| tile.name(set)).collect())
 }
 
 /// The least work of a part, in multiply-adds. Measured: with two threads that are awake, sharing takes 0.3 µs, and a call

@@ -5,7 +5,7 @@ use super::{Lowering, Orientation};
 use crate::element::Element;
 use crate::gemm::partition::{Grid, Pieces};
 use crate::geometry::Shape;
-use crate::kernel::{KernelSet, PlaneKernel};
+use crate::kernel::KernelSet;
 use crate::pack::bands::Bands;
 use crate::pack::weights::has_raw;
 
@@ -136,7 +136,10 @@ impl Tile {
         match self.kind {
             Kind::Channels => [(self.largest + 1) * set.lanes, set.channel[self.family].positions],
             Kind::Positions => [1 << self.largest, set.position[self.family].vectors * set.lanes],
-            Kind::Planes => [1, set.planes[self.family].rows * set.lanes],
+            Kind::Planes => {
+                let kernel = &set.planes[self.family];
+                [1, kernel.rows * kernel.vectors * set.lanes]
+            }
             Kind::Strips => [1, set.strips.vectors * set.lanes],
         }
     }
@@ -153,13 +156,18 @@ pub(super) fn direct<T: Element>(
     let square = height.kernel == width.kernel && height.stride == width.stride;
     let dense = height.dilation == 1 && width.dilation == 1;
     let in_place = raw && plane && square && dense;
-    let applies = move |kernel: &PlaneKernel<T>| {
+    let shape = *shape;
+    direct_tiles(set).filter(move |tile| {
+        let Kind::Planes = tile.kind else { return raw && bands::fits_whole(&shape, tile.widths(set)) };
+        let kernel = &set.planes[tile.family];
         in_place && kernel.kernel == width.kernel && kernel.stride == width.stride
-    };
-    let planes = set.planes.iter().enumerate().filter(move |(_, kernel)| applies(kernel));
-    let strips = Tile { kind: Kind::Strips, family: 0, largest: 0 };
-    let fits = raw && bands::fits_whole(shape, strips.widths(set));
-    planes.map(|(family, _)| Tile { kind: Kind::Planes, family, largest: 0 }).chain(fits.then_some(strips))
+    })
+}
+
+/// Every direct tile of `set`.
+pub(super) fn direct_tiles<T: Element>(set: &'static KernelSet<T>) -> impl Iterator<Item = Tile> + use<T> {
+    let planes = (0..set.planes.len()).map(|family| Tile { kind: Kind::Planes, family, largest: 0 });
+    planes.chain([Tile { kind: Kind::Strips, family: 0, largest: 0 }])
 }
 
 /// Every tile of the GEMM of `set`.

@@ -3,7 +3,7 @@
 
 use convgemm::reference::Oracle;
 use convgemm::{
-    Activation, Algorithm, Conv, ConvBuilder, Element, ForwardOptions, Isa, Padding, Params, Tuning,
+    Activation, Algorithm, Conv, ConvBuilder, Element, Error, ForwardOptions, Isa, Padding, Params, Tuning,
     Workspace, kernel_names,
 };
 use proptest::prelude::*;
@@ -221,7 +221,7 @@ pub fn ways<T: Element>() -> Vec<Way> {
     let mut ways = vec![Way { algorithm: Algorithm::Im2col, ..Way::auto(Isa::Portable) }];
     for isa in Isa::available() {
         ways.push(Way::auto(isa));
-        for (i, kernel) in kernel_names::<T>(isa).unwrap().into_iter().enumerate() {
+        for (i, kernel) in gemm_kernels::<T>(isa).enumerate() {
             let tuning = Tuning::default().kernel(kernel);
             let tuning = match i % 4 {
                 0 => tuning.parts(5),
@@ -235,23 +235,25 @@ pub fn ways<T: Element>() -> Vec<Way> {
     ways
 }
 
-/// The direct tiles of every instruction set that apply to `problem`.
+/// The register tiles that apply to every problem.
+pub fn gemm_kernels<T: Element>(isa: Isa) -> impl Iterator<Item = &'static str> {
+    kernel_names::<T>(isa).unwrap().into_iter().filter(|name| !name.contains("_direct_"))
+}
+
+/// The direct tiles of every instruction set that apply to `problem`, with bands of several sizes.
 pub fn direct_ways<T: Element, const D: usize>(problem: &Problem<D>) -> Vec<Way> {
-    let kernel = problem.params.kernel[D - 1];
-    let stride = problem.params.stride[D - 1];
+    let weight = vec![T::ZERO; problem.params.weight_len().unwrap()];
     let mut ways = vec![];
     for isa in Isa::available() {
-        let in_place = [4, 7].map(|rows| (format!("{kernel}s{stride}_x{rows}"), [usize::MAX; 2]));
-        let bands = [[usize::MAX; 2], [2, usize::MAX], [3, 20]];
-        let strips = [4, 8].into_iter().flat_map(|n| bands.map(|band| (format!("x{n}"), band)));
-        for (parts, (tile, [rows, cols])) in in_place.into_iter().chain(strips).enumerate() {
-            let name = format!("{isa}_{}_direct_{tile}", T::NAME);
-            let tuning = Tuning::default().kernel(name.leak()).band(rows, cols).parts(1 + parts % 4);
-            let way = Way { algorithm: Algorithm::Direct, tuning, isa };
-            let weight = vec![T::ZERO; problem.params.weight_len().unwrap()];
-            let conv = way.builder::<T, D>(problem.params).build(&weight).unwrap();
-            if conv.plan(problem.batch, problem.extent).is_ok() {
-                ways.push(way);
+        for name in kernel_names::<T>(isa).unwrap().into_iter().filter(|name| name.contains("_direct_")) {
+            for (parts, [rows, cols]) in [[usize::MAX; 2], [2, usize::MAX], [3, 20]].into_iter().enumerate() {
+                let tuning = Tuning::default().kernel(name).band(rows, cols).parts(1 + parts);
+                let way = Way { algorithm: Algorithm::Direct, tuning, isa };
+                let conv = way.builder::<T, D>(problem.params).build(&weight).unwrap();
+                match conv.plan(problem.batch, problem.extent) {
+                    Ok(_) => ways.push(way),
+                    Err(error) => assert!(matches!(error, Error::NotApplicable { .. }), "{error}"),
+                }
             }
         }
     }
