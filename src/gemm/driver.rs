@@ -16,6 +16,9 @@ impl<T: Element> Job<'_, T> {
     /// Computes the whole output in `parts` parts, each with a share of `scratch`.
     pub(crate) fn run(&self, parallelism: Parallelism, parts: usize, scratch: &mut Scratch) {
         let Some(tiling) = self.plan.tiling else { return };
+        if tiling.tile.kind == Kind::Windows {
+            return self.windows();
+        }
         let (tile, grid) = (tiling.tile, tiling.grid(parts));
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, scratch| {
             let mut tables = Tables::new(scratch, self, tile);
@@ -81,7 +84,7 @@ impl<'a, T: Element> Tables<'a, T> {
                 layout: Layout::default(),
                 to: scratch.take(job.plan.band_len(job.set, tile)),
             },
-            Kind::Planes => Of::Nothing,
+            Kind::Planes | Kind::Windows => Of::Nothing,
         };
         Self { filled: None, of }
     }

@@ -3,9 +3,40 @@
 use std::ops::Range;
 
 use crate::element::Element;
-use crate::gemm::step::{Band, Place, Step};
-use crate::kernel::{Destination, Images, Planes, Strips};
+use crate::gemm::step::{Band, Job, Place, Step};
+use crate::kernel::{Destination, Images, Planes, Strips, Windows};
 use crate::pack::bands::Rectangle;
+
+impl<T: Element> Job<'_, T> {
+    /// All planes of a small problem.
+    pub(super) fn windows(&self) {
+        let shape = &self.plan.shape;
+        let (each, plane) = (shape.groups * shape.out_channels, shape.out_plane());
+        for (i, index) in (0..self.y.len()).step_by(plane.max(1)).enumerate() {
+            let (image, channel) = (i / each, i % each);
+            let first = (image * shape.groups + channel / shape.out_channels) * shape.in_channels;
+            let destination = Destination {
+                y: self.y.at(index),
+                row_stride: shape.axes[2].output,
+                rows: 1,
+                cols: shape.axes[2].output,
+                resume: false,
+                stream: false,
+                finish: self.finish(channel, index),
+            };
+            let windows = Windows {
+                x: self.x[first * shape.in_plane()..].as_ptr(),
+                channels: shape.in_channels,
+                w: self.weights.given(channel).as_ptr(),
+                axes: &shape.axes,
+                destination,
+            };
+            // SAFETY: the set's instruction set is available. The plane's input channels and weights exist, and the plane lies in
+            // the output, which nobody else writes to.
+            unsafe { (self.set.windows.run)(&windows) };
+        }
+    }
+}
 
 impl<T: Element> Step<'_, T> {
     /// Rows of the planes of the task's channels, read in place.

@@ -38,6 +38,20 @@ impl<T: Element> Job<'_, T> {
         let plane = (task.image * shape.groups + task.group) * shape.out_channels + channel;
         plane * shape.out_plane() + position
     }
+
+    /// What happens to the sums from element `index` of the output on, which is of channel `channel`, counted through all groups.
+    pub(super) fn finish(&self, channel: usize, index: usize) -> Finish<'_, T> {
+        let epilogue = self.epilogue;
+        match (self.residual, epilogue.activation.clamp()) {
+            (None, Some((lo, hi))) => Finish::Clamp { bias: epilogue.bias[channel..].as_ptr(), lo, hi },
+            (residual, _) => Finish::Full {
+                epilogue,
+                channel,
+                residual: residual.map(|residual| residual[index..].as_ptr()),
+                run: self.set.finish,
+            },
+        }
+    }
 }
 
 /// One block of k of one task.
@@ -80,6 +94,7 @@ impl<T: Element> Step<'_, T> {
     pub(super) fn destination(&self, place: Place) -> Destination<'_, T> {
         let plane = self.job.plan.shape.out_plane();
         let index = self.job.index(self.task, place.channel, place.position);
+        let channel = self.task.group * self.job.plan.shape.out_channels + place.channel;
         debug_assert!(index + (place.rows - 1) * plane + place.cols <= self.job.y.len());
         let y = self.job.y.at(index);
         let size = size_of::<T>();
@@ -94,22 +109,7 @@ impl<T: Element> Step<'_, T> {
                 && whole_lines(plane, size)
                 && whole_lines(place.cols, size)
                 && y.addr().is_multiple_of(LINE),
-            finish: self.finish(place.channel, index),
-        }
-    }
-
-    fn finish(&self, channel: usize, index: usize) -> Finish<'_, T> {
-        let epilogue = self.job.epilogue;
-        let channel = self.task.group * self.job.plan.shape.out_channels + channel;
-        match (self.block.last, self.job.residual, epilogue.activation.clamp()) {
-            (false, _, _) => Finish::Partial,
-            (true, None, Some((lo, hi))) => Finish::Clamp { bias: epilogue.bias[channel..].as_ptr(), lo, hi },
-            (true, residual, _) => Finish::Full {
-                epilogue,
-                channel,
-                residual: residual.map(|residual| residual[index..].as_ptr()),
-                run: self.job.set.finish,
-            },
+            finish: if self.block.last { self.job.finish(channel, index) } else { Finish::Partial },
         }
     }
 }

@@ -22,7 +22,7 @@ kernel_set! {
         avx512_f32_direct_5s2_4x16: 5/2, 4 x 1,
         avx512_f32_direct_7s1_4x16: 7/1, 4 x 1
     }
-    strips avx512_f32_direct_any_8x16: 8
+    strips avx512_f32_direct_any_8x16: 8 windows avx512_f32_direct_small_1x16
     rows rows_f32 finish finish_f32
 }
 
@@ -45,6 +45,6 @@ kernel_set! {
         avx512_f64_direct_5s2_4x8: 5/2, 4 x 1,
         avx512_f64_direct_7s1_4x8: 7/1, 4 x 1
     }
-    strips avx512_f64_direct_any_8x8: 8
+    strips avx512_f64_direct_any_8x8: 8 windows avx512_f64_direct_small_1x8
     rows rows_f64 finish finish_f64
 }

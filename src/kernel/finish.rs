@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::{Destination, Finish, Planes, unroll};
+use super::{Destination, Finish, unroll};
 use crate::element::Element;
 use crate::epilogue::Activation;
 use crate::simd::{MAX_LANES, Vector};
@@ -122,9 +122,8 @@ pub(crate) unsafe fn store_vectors<V: Vector, const N: usize>(
     plane: usize,
     places: &[*mut V::Elem; N],
     lanes: &[usize; N],
-    planes: &Planes<'_, V::Elem>,
+    destination: &Destination<'_, V::Elem>,
 ) {
-    let destination = &planes.destination;
     // SAFETY: the caller's obligations are passed on.
     unsafe {
         match destination.finish {

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use crate::element::Element;
 use crate::epilogue::Epilogue;
+use crate::geometry::Axis;
 use crate::isa::{Available, Isa};
 
 mod activation;
@@ -29,6 +30,7 @@ mod portable;
 mod position_lanes;
 mod rows;
 mod strips;
+mod windows;
 
 /// Positions of a channels-in-lanes tile at most: one bit each in [`Tap::mask`], one column each in a transposed store.
 pub(crate) const MAX_POSITIONS: usize = 16;
@@ -184,6 +186,18 @@ pub(crate) struct Strips<'a> {
     pub(crate) pitch: usize,
 }
 
+/// One output plane of a small problem.
+pub(crate) struct Windows<'a, T> {
+    /// The first input channel that it reads.
+    pub(crate) x: *const T,
+    pub(crate) channels: usize,
+    /// `[channels][taps]`.
+    pub(crate) w: *const T,
+    pub(crate) axes: &'a [Axis; 3],
+    pub(crate) destination: Destination<'a, T>,
+}
+
+pub(crate) type WindowFn<T> = unsafe fn(&Windows<'_, T>);
 pub(crate) type PlaneFn<T> = unsafe fn(&Planes<'_, T>, &Images);
 pub(crate) type StripFn<T> = unsafe fn(&Planes<'_, T>, &Strips<'_>);
 pub(crate) type ChannelFn<T> = unsafe fn(&ChannelTiles<'_, T>);
@@ -241,6 +255,14 @@ pub(crate) struct StripKernel<T: 'static> {
     pub(crate) run: StripFn<T>,
 }
 
+/// An instantiated direct tile for small problems.
+pub(crate) struct WindowKernel<T: 'static> {
+    pub(crate) name: &'static str,
+    /// # Safety
+    /// As [`PlaneKernel::run`].
+    pub(crate) run: WindowFn<T>,
+}
+
 /// Channels-in-lanes tiles of one number of positions.
 pub(crate) struct ChannelFamily<T: 'static> {
     pub(crate) positions: usize,
@@ -263,6 +285,7 @@ pub(crate) struct KernelSet<T: 'static> {
     pub(crate) position: &'static [PositionFamily<T>],
     pub(crate) planes: &'static [PlaneKernel<T>],
     pub(crate) strips: StripKernel<T>,
+    pub(crate) windows: WindowKernel<T>,
     pub(crate) rows: RowsFn<T>,
     /// The largest stride at which rows are not copied element by element.
     pub(crate) shuffled: usize,
@@ -306,7 +329,7 @@ macro_rules! kernel_set {
      channel { $($positions:literal x [$($cname:ident: $cvectors:literal),+]),+ }
      position { $($pvectors:literal x [$($pname:ident: $rows:literal),+]),+ }
      planes { $($plane:ident: $kernel:literal / $stride:literal, $plane_rows:literal x $plane_cols:literal),+ }
-     strips $strips:ident: $strip_vectors:literal
+     strips $strips:ident: $strip_vectors:literal windows $windows:ident
      rows $rows_fn:ident finish $finish:ident) => {
         $($(
             #[$feature]
@@ -339,6 +362,11 @@ macro_rules! kernel_set {
         ) {
             // SAFETY: the caller's obligations are the same.
             unsafe { super::strips::run::<$vector, $strip_vectors>(planes, strips) }
+        }
+        #[$feature]
+        unsafe fn $windows(windows: &super::Windows<'_, <$vector as crate::simd::Vector>::Elem>) {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { super::windows::run::<$vector>(windows) }
         }
         #[$feature]
         unsafe fn $rows_fn(
@@ -387,6 +415,7 @@ macro_rules! kernel_set {
                 vectors: $strip_vectors,
                 run: $strips,
             },
+            windows: super::WindowKernel { name: stringify!($windows), run: $windows },
             rows: $rows_fn,
             shuffled: <$vector as crate::simd::Vector>::SHUFFLED,
             finish: $finish,

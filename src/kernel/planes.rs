@@ -27,8 +27,8 @@ pub(crate) unsafe fn run<V: Vector, const K: usize, const S: usize, const R: usi
             for row in (0..planes.rows).step_by(R) {
                 for i in 0..columns {
                     let another;
-                    let columns = if i < KNOWN {
-                        &known[i]
+                    let columns = if let Some(known) = known.get(i) {
+                        known
                     } else {
                         another = Columns::new::<K, S, C>(planes, images, i * C * V::LANES);
                         &another
@@ -175,7 +175,7 @@ unsafe fn store<V: Vector, const R: usize, const C: usize>(
         }
         let lanes = [columns.len.saturating_sub(c * V::LANES).min(V::LANES); R];
         // SAFETY: the caller's obligations are passed on.
-        unsafe { finish::store_vectors::<V, R>(&sums[c], rows, plane, &places, &lanes, planes) };
+        unsafe { finish::store_vectors::<V, R>(&sums[c], rows, plane, &places, &lanes, destination) };
     });
 }
 

@@ -31,7 +31,7 @@ pub(crate) unsafe fn run<V: Vector, const N: usize>(planes: &Planes<'_, V::Elem>
             // SAFETY: the caller's obligations are passed on.
             unsafe {
                 let sums = accumulate::<V, N>(planes, strips, from, w);
-                finish::store_vectors::<V, N>(&sums, count, plane, &places, &lanes, planes);
+                finish::store_vectors::<V, N>(&sums, count, plane, &places, &lanes, &planes.destination);
             }
         }
     }

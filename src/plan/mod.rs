@@ -154,7 +154,7 @@ impl Plan {
             Kind::Positions | Kind::Strips => {
                 lines_for::<usize>(taps) + lines_for::<T>(self.band_len(set, tile))
             }
-            Kind::Planes => 0,
+            Kind::Planes | Kind::Windows => 0,
         }
     }
 
@@ -214,6 +214,7 @@ impl Plan {
     /// it to another thread; two for each thread where they are large, so that a thread that is done early can help.
     #[must_use]
     pub fn parts(&self, threads: usize) -> usize {
+        let Some(tiling) = self.tiling.filter(|tiling| tiling.tile.kind != Kind::Windows) else { return 1 };
         let work = self.cost * (self.shape.batch * self.shape.groups) as f64;
         // An `as` cast saturates.
         let worthwhile = (work / PART_COST) as usize;
@@ -222,7 +223,7 @@ impl Plan {
             None if threads > 1 && worthwhile / threads >= LARGE_PARTS => 2 * threads,
             None => threads.min(worthwhile),
         };
-        self.tiling.map_or(1, |tiling| parts.clamp(1, tiling.fine.tiles().max(1)))
+        if parts <= 1 { 1 } else { parts.min(tiling.fine.tiles().max(1)) }
     }
 
     /// Scratch for each part, in bytes.
@@ -293,7 +294,7 @@ fn blocking<T: Element>(
     tuning: Tuning,
 ) -> Blocking {
     let limits = match (tile.kind, bands) {
-        (Kind::Planes | Kind::Strips, _) => {
+        (Kind::Planes | Kind::Strips | Kind::Windows, _) => {
             return Blocking { channels: shape.in_channels, taps: shape.kernel() };
         }
         (_, Some(bands)) => bands::limits(shape, bands, tile.widths(set)),
@@ -309,7 +310,7 @@ fn blocking<T: Element>(
 /// How `tile` can read the im2col matrix; none where that is not what is `forced`.
 fn lowerings(shape: &Shape, tile: Tile, forced: Option<Lowering>) -> impl Iterator<Item = Lowering> + use<> {
     let (in_place, packed) = match tile.kind {
-        Kind::Channels | Kind::Planes => (true, false),
+        Kind::Channels | Kind::Planes | Kind::Windows => (true, false),
         Kind::Positions => (shape.is_pointwise(), true),
         Kind::Strips => (false, true),
     };

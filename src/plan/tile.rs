@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Planes,
     /// Direct: vectors of one output plane, which read copied rows.
     Strips,
+    /// Direct: all of a small problem, in one part.
+    Windows,
 }
 
 /// A register tile of a [`KernelSet`], with all smaller ones of its family.
@@ -61,6 +63,7 @@ impl Tiling {
         let (positions, step) = match tile.kind {
             Kind::Planes => (width * set.planes[tile.family].rows, width),
             Kind::Strips => (width * set.strips.vectors, width),
+            Kind::Windows => (shape.out_plane().max(1), 1),
             _ if strips => (width, width),
             _ => (positions, step),
         };
@@ -90,17 +93,18 @@ impl Tile {
             Kind::Positions => set.position[self.family].by_log2_rows[self.largest].name,
             Kind::Planes => set.planes[self.family].name,
             Kind::Strips => set.strips.name,
+            Kind::Windows => set.windows.name,
         }
     }
 
     pub(super) fn is_direct(self) -> bool {
-        matches!(self.kind, Kind::Planes | Kind::Strips)
+        matches!(self.kind, Kind::Planes | Kind::Strips | Kind::Windows)
     }
 
     pub(super) fn orientation(self) -> Orientation {
         match self.kind {
             Kind::Channels => Orientation::ChannelsInLanes,
-            Kind::Positions | Kind::Planes | Kind::Strips => Orientation::PositionsInLanes,
+            Kind::Positions | Kind::Planes | Kind::Strips | Kind::Windows => Orientation::PositionsInLanes,
         }
     }
 
@@ -141,6 +145,7 @@ impl Tile {
                 [1, kernel.rows * kernel.vectors * set.lanes]
             }
             Kind::Strips => [1, set.strips.vectors * set.lanes],
+            Kind::Windows => [1, set.lanes],
         }
     }
 }
@@ -158,16 +163,19 @@ pub(super) fn direct<T: Element>(
     let in_place = raw && plane && square && dense;
     let shape = *shape;
     direct_tiles(set).filter(move |tile| {
-        let Kind::Planes = tile.kind else { return raw && bands::fits_whole(&shape, tile.widths(set)) };
         let kernel = &set.planes[tile.family];
-        in_place && kernel.kernel == width.kernel && kernel.stride == width.stride
+        match tile.kind {
+            Kind::Planes => in_place && kernel.kernel == width.kernel && kernel.stride == width.stride,
+            Kind::Strips => raw && bands::fits_whole(&shape, tile.widths(set)),
+            _ => raw,
+        }
     })
 }
 
 /// Every direct tile of `set`.
 pub(super) fn direct_tiles<T: Element>(set: &'static KernelSet<T>) -> impl Iterator<Item = Tile> + use<T> {
     let planes = (0..set.planes.len()).map(|family| Tile { kind: Kind::Planes, family, largest: 0 });
-    planes.chain([Tile { kind: Kind::Strips, family: 0, largest: 0 }])
+    planes.chain([Kind::Strips, Kind::Windows].map(|kind| Tile { kind, family: 0, largest: 0 }))
 }
 
 /// Every tile of the GEMM of `set`.
