@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::data::{check, random};
 use common::layer::{self, Layer};
 use convgemm::reference::Oracle;
-use convgemm::{Algorithm, Conv, Element, ForwardOptions, Parallelism, Workspace};
+use convgemm::{Algorithm, Conv, Element, ForwardOptions, Parallelism, Params, Workspace};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 
@@ -37,6 +37,10 @@ fn bench(criterion: &mut Criterion) {
         for layer in layers.iter().filter(|layer| layer.class() == class) {
             bench_layer::<f32>(&mut group, layer);
         }
+        if class == "tiny" {
+            bench_loops::<3, 3, 2, 2>(&mut group, "tiny.3x3x2x2");
+            bench_loops::<6, 8, 1, 2>(&mut group, "tiny.edge.6x8");
+        }
         group.finish();
     }
     let mut group = criterion.benchmark_group("f64");
@@ -55,6 +59,40 @@ fn bench_layer<T: Element>(group: &mut Group<'_>, layer: &Layer) {
             1 => bench_of::<T, 1>(group, id, layer, algorithm),
             2 => bench_of::<T, 2>(group, id, layer, algorithm),
             _ => bench_of::<T, 3>(group, id, layer, algorithm),
+        }
+    }
+}
+
+/// Loops as one would write them for an image of `H` × `W` and a kernel of `R` × `S`: what a call costs beyond the arithmetic.
+fn bench_loops<const H: usize, const W: usize, const R: usize, const S: usize>(
+    group: &mut Group<'_>,
+    name: &str,
+) {
+    let (x, weight) = (random::<f32>(H * W, 1), random::<f32>(R * S, 2));
+    let mut y = vec![f32::NAN; (H - R + 1) * (W - S + 1)];
+    loops::<H, W, R, S>(&x, &weight, &mut y);
+    let oracle = Oracle::new(&Params::new(1, 1, [R, S]), 1, [H, W], &x, &weight).expect("a valid layer");
+    assert!(y.iter().zip(oracle.output()).all(|(y, right)| (y - right).abs() < 1e-5), "{name}");
+    group.throughput(Throughput::Elements(2 * (y.len() * R * S) as u64));
+    group.bench_function(BenchmarkId::new("loops", name), |bencher| {
+        bencher.iter(|| loops::<H, W, R, S>(black_box(&x), black_box(&weight), black_box(&mut y)));
+    });
+}
+
+fn loops<const H: usize, const W: usize, const R: usize, const S: usize>(
+    x: &[f32],
+    weight: &[f32],
+    y: &mut [f32],
+) {
+    for row in 0..=H - R {
+        for col in 0..=W - S {
+            let mut sum = 0.0;
+            for r in 0..R {
+                for s in 0..S {
+                    sum += x[(row + r) * W + col + s] * weight[r * S + s];
+                }
+            }
+            y[row * (W - S + 1) + col] = sum;
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::simd::fence;
 impl<T: Element> Job<'_, T> {
     /// Computes the whole output in `parts` parts, each with a share of `scratch`.
     pub(crate) fn run(&self, parallelism: Parallelism, parts: usize, scratch: &mut Scratch) {
-        let Some(tiling) = self.plan.tiling else { return };
+        let Some(tiling) = &self.plan.tiling else { return };
         if tiling.tile.kind == Kind::Windows {
             return self.windows();
         }

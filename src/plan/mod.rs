@@ -214,7 +214,9 @@ impl Plan {
     /// it to another thread; two for each thread where they are large, so that a thread that is done early can help.
     #[must_use]
     pub fn parts(&self, threads: usize) -> usize {
-        let Some(tiling) = self.tiling.filter(|tiling| tiling.tile.kind != Kind::Windows) else { return 1 };
+        let Some(tiling) = self.tiling.as_ref().filter(|tiling| tiling.tile.kind != Kind::Windows) else {
+            return 1;
+        };
         let work = self.cost * (self.shape.batch * self.shape.groups) as f64;
         // An `as` cast saturates.
         let worthwhile = (work / PART_COST) as usize;
