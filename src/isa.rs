@@ -16,7 +16,7 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512F.
+    /// x86-64 with AVX-512F and VL.
     Avx512,
     /// AArch64's Advanced SIMD.
     Neon,
@@ -56,7 +56,9 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 // The AVX-512 kernels may use AVX2 for narrow vectors.
-                is_x86_feature_detected!("avx512f") && Self::Avx2.is_available()
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && Self::Avx2.is_available()
             }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),

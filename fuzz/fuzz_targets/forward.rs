@@ -279,7 +279,7 @@ impl WayInput {
     fn tuned<T: Element>(&self) -> Way {
         let isas = Isa::available();
         let isa = isas[usize::from(self.isa) % isas.len()];
-        let algorithm = [Algorithm::Auto, Algorithm::Gemm, Algorithm::Gemm, Algorithm::Im2col]
+        let algorithm = [Algorithm::Auto, Algorithm::Direct, Algorithm::Gemm, Algorithm::Im2col]
             [usize::from(self.algorithm % 4)];
         let mut tuning = Tuning::default();
         tuning.k_block = self.k_block.map(usize::from);

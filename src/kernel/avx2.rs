@@ -2,6 +2,7 @@
 
 use super::{activation, kernel_set};
 use crate::isa::Isa;
+use crate::simd::avx2::{F32, F64};
 
 kernel_set! {
     #[target_feature(enable = "avx2,fma")]
@@ -15,7 +16,7 @@ kernel_set! {
         2 x [avx2_f32_positions_1x16: 1, avx2_f32_positions_2x16: 2, avx2_f32_positions_4x16: 4],
         1 x [avx2_f32_positions_1x8: 1, avx2_f32_positions_2x8: 2, avx2_f32_positions_4x8: 4, avx2_f32_positions_8x8: 8]
     }
-    planes {
+    planes F32 {
         avx2_f32_direct_3s1_4x8: 3/1, 4 x 1,
         avx2_f32_direct_3s2_4x8: 3/2, 4 x 1,
         avx2_f32_direct_5s1_4x8: 5/1, 4 x 1,
@@ -37,7 +38,7 @@ kernel_set! {
         2 x [avx2_f64_positions_1x8: 1, avx2_f64_positions_2x8: 2, avx2_f64_positions_4x8: 4],
         1 x [avx2_f64_positions_1x4: 1, avx2_f64_positions_2x4: 2, avx2_f64_positions_4x4: 4]
     }
-    planes {
+    planes F64 {
         avx2_f64_direct_3s1_4x4: 3/1, 4 x 1,
         avx2_f64_direct_3s2_4x4: 3/2, 4 x 1,
         avx2_f64_direct_5s1_4x4: 5/1, 4 x 1,

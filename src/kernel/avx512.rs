@@ -2,9 +2,11 @@
 
 use super::{activation, kernel_set};
 use crate::isa::Isa;
+use crate::simd::avx512::{F32, F64};
+use crate::simd::avx512vl::HalfF32;
 
 kernel_set! {
-    #[target_feature(enable = "avx512f,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
     F32_SET: Isa::Avx512, crate::simd::avx512::F32, activation::single;
     channel {
         14 x [avx512_f32_channels_14x16: 1, avx512_f32_channels_14x32: 2],
@@ -15,7 +17,14 @@ kernel_set! {
         3 x [avx512_f32_positions_1x48: 1, avx512_f32_positions_2x48: 2, avx512_f32_positions_4x48: 4, avx512_f32_positions_8x48: 8],
         1 x [avx512_f32_positions_1x16: 1, avx512_f32_positions_2x16: 2, avx512_f32_positions_4x16: 4, avx512_f32_positions_8x16: 8, avx512_f32_positions_16x16: 16]
     }
-    planes {
+    planes HalfF32 {
+        avx512_f32_direct_3s1_7x8: 3/1, 7 x 1,
+        avx512_f32_direct_3s2_4x8: 3/2, 4 x 1,
+        avx512_f32_direct_5s1_4x8: 5/1, 4 x 1,
+        avx512_f32_direct_5s2_4x8: 5/2, 4 x 1,
+        avx512_f32_direct_7s1_4x8: 7/1, 4 x 1
+    }
+    planes F32 {
         avx512_f32_direct_3s1_7x16: 3/1, 7 x 1,
         avx512_f32_direct_3s2_4x16: 3/2, 4 x 1, avx512_f32_direct_3s2_4x32: 3/2, 4 x 2,
         avx512_f32_direct_5s1_4x16: 5/1, 4 x 1,
@@ -27,7 +36,7 @@ kernel_set! {
 }
 
 kernel_set! {
-    #[target_feature(enable = "avx512f,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
     F64_SET: Isa::Avx512, crate::simd::avx512::F64, activation::double;
     channel {
         14 x [avx512_f64_channels_14x8: 1, avx512_f64_channels_14x16: 2],
@@ -38,7 +47,7 @@ kernel_set! {
         3 x [avx512_f64_positions_1x24: 1, avx512_f64_positions_2x24: 2, avx512_f64_positions_4x24: 4, avx512_f64_positions_8x24: 8],
         1 x [avx512_f64_positions_1x8: 1, avx512_f64_positions_2x8: 2, avx512_f64_positions_4x8: 4, avx512_f64_positions_8x8: 8]
     }
-    planes {
+    planes F64 {
         avx512_f64_direct_3s1_7x8: 3/1, 7 x 1,
         avx512_f64_direct_3s2_4x8: 3/2, 4 x 1, avx512_f64_direct_3s2_4x16: 3/2, 4 x 2,
         avx512_f64_direct_5s1_4x8: 5/1, 4 x 1,

@@ -234,8 +234,9 @@ pub(crate) struct PlaneKernel<T: 'static> {
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
     pub(crate) rows: usize,
-    /// Vectors of columns of the tile.
+    /// Vectors of columns of the tile, and their lanes, which may be fewer than those of the set.
     pub(crate) vectors: usize,
+    pub(crate) lanes: usize,
     /// Loads of each row of the image, and whether a channel's weights stay in registers.
     pub(crate) loads: usize,
     pub(crate) resident: bool,
@@ -328,7 +329,9 @@ macro_rules! kernel_set {
     (#[$feature:meta] $set:ident: $isa:expr, $vector:ty, $activate:path;
      channel { $($positions:literal x [$($cname:ident: $cvectors:literal),+]),+ }
      position { $($pvectors:literal x [$($pname:ident: $rows:literal),+]),+ }
-     planes { $($plane:ident: $kernel:literal / $stride:literal, $plane_rows:literal x $plane_cols:literal),+ }
+     $(planes $plane_vector:ident {
+         $($plane:ident: $kernel:literal / $stride:literal, $plane_rows:literal x $plane_cols:literal),+
+     })+
      strips $strips:ident: $strip_vectors:literal windows $windows:ident
      rows $rows_fn:ident finish $finish:ident) => {
         $($(
@@ -345,16 +348,16 @@ macro_rules! kernel_set {
                 unsafe { super::position_lanes::run::<$vector, $rows, $pvectors>(tiles) }
             }
         )+)+
-        $(
+        $($(
             #[$feature]
             unsafe fn $plane(
                 planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
                 images: &super::Images,
             ) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { super::planes::run::<$vector, $kernel, $stride, $plane_rows, $plane_cols>(planes, images) }
+                unsafe { super::planes::run::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols>(planes, images) }
             }
-        )+
+        )+)+
         #[$feature]
         unsafe fn $strips(
             planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
@@ -400,16 +403,17 @@ macro_rules! kernel_set {
                 vectors: $pvectors,
                 by_log2_rows: &[$(super::PositionKernel { name: stringify!($pname), run: $pname }),+],
             }),+],
-            planes: &[$(super::PlaneKernel {
+            planes: &[$($(super::PlaneKernel {
                 name: stringify!($plane),
                 kernel: $kernel,
                 stride: $stride,
                 rows: $plane_rows,
+                lanes: <$plane_vector as crate::simd::Vector>::LANES,
                 vectors: $plane_cols,
-                loads: super::planes::loads::<$vector, $kernel, $stride, $plane_cols>(),
-                resident: super::planes::resident::<$vector, $kernel, $stride, $plane_rows, $plane_cols>(),
+                loads: super::planes::loads::<$plane_vector, $kernel, $stride, $plane_cols>(),
+                resident: super::planes::resident::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols>(),
                 run: $plane,
-            }),+],
+            }),+),+],
             strips: super::StripKernel {
                 name: stringify!($strips),
                 vectors: $strip_vectors,

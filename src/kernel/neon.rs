@@ -2,6 +2,7 @@
 
 use super::{activation, kernel_set};
 use crate::isa::Isa;
+use crate::simd::neon::{F32, F64};
 
 kernel_set! {
     #[target_feature(enable = "neon")]
@@ -14,7 +15,7 @@ kernel_set! {
         4 x [neon_f32_positions_1x16: 1, neon_f32_positions_2x16: 2, neon_f32_positions_4x16: 4],
         2 x [neon_f32_positions_1x8: 1, neon_f32_positions_2x8: 2, neon_f32_positions_4x8: 4]
     }
-    planes {
+    planes F32 {
         neon_f32_direct_3s1_4x4: 3/1, 4 x 1,
         neon_f32_direct_3s2_4x4: 3/2, 4 x 1,
         neon_f32_direct_5s1_4x4: 5/1, 4 x 1,
@@ -35,7 +36,7 @@ kernel_set! {
         4 x [neon_f64_positions_1x8: 1, neon_f64_positions_2x8: 2],
         2 x [neon_f64_positions_1x4: 1, neon_f64_positions_2x4: 2]
     }
-    planes {
+    planes F64 {
         neon_f64_direct_3s1_4x2: 3/1, 4 x 1,
         neon_f64_direct_3s2_4x2: 3/2, 4 x 1,
         neon_f64_direct_5s1_4x2: 5/1, 4 x 1,

@@ -2,6 +2,7 @@
 
 use super::{activation, kernel_set};
 use crate::isa::Isa;
+use crate::simd::portable::{F32, F64};
 
 kernel_set! {
     #[inline(never)]
@@ -12,7 +13,7 @@ kernel_set! {
     position {
         1 x [portable_f32_positions_1x8: 1, portable_f32_positions_2x8: 2, portable_f32_positions_4x8: 4]
     }
-    planes {
+    planes F32 {
         portable_f32_direct_3s1_4x8: 3/1, 4 x 1,
         portable_f32_direct_3s2_4x8: 3/2, 4 x 1
     }
@@ -29,7 +30,7 @@ kernel_set! {
     position {
         1 x [portable_f64_positions_1x4: 1, portable_f64_positions_2x4: 2, portable_f64_positions_4x4: 4]
     }
-    planes {
+    planes F64 {
         portable_f64_direct_3s1_4x4: 3/1, 4 x 1,
         portable_f64_direct_3s2_4x4: 3/2, 4 x 1
     }

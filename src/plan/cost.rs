@@ -145,8 +145,8 @@ fn position_cost<T: Element>(
 const LOAD_512: f64 = 1.8;
 const LOAD_256: f64 = 1.5;
 
-fn load_cost<T>(set: &KernelSet<T>) -> f64 {
-    if set.lanes * size_of::<T>() < 64 { LOAD_256 } else { LOAD_512 }
+fn load_cost<T>(lanes: usize) -> f64 {
+    if lanes * size_of::<T>() < 64 { LOAD_256 } else { LOAD_512 }
 }
 
 /// Setting a direct tile up, and storing a row of it; broadcasting a weight for each multiply-add. Measured on 3×3, 5×5 and 7×7.
@@ -163,16 +163,18 @@ const PLANE_BEYOND: f64 = 2.5;
 /// Each output channel reads all input channels; lanes and rows behind the output are computed.
 fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKernel<T>) -> f64 {
     let [_, height, width] = shape.axes.map(|axis| axis.output);
-    let columns = width.div_ceil(kernel.vectors * set.lanes);
+    let columns = width.div_ceil(kernel.vectors * kernel.lanes);
     let tiles = (height.div_ceil(kernel.rows) * columns * shape.out_channels) as f64;
     let reads = (kernel.rows - 1) * kernel.stride + kernel.kernel;
     let taps = kernel.kernel * kernel.kernel;
     let sums = (kernel.rows * kernel.vectors * taps) as f64;
     let broadcasts =
         if kernel.resident { taps as f64 } else { PLANE_BROADCAST * (kernel.rows * taps) as f64 };
-    let loads = load_cost(set) * (reads * kernel.loads) as f64;
+    let loads = load_cost::<T>(kernel.lanes) * (reads * kernel.loads) as f64;
     let l1 = shape.in_channels.saturating_mul(reads * PLANE_LINES) <= PLANE_L1;
-    let channel = (loads + broadcasts).max(sums) * if l1 { 1.0 } else { PLANE_BEYOND };
+    // Of a vector of half the lanes, two are done in the time of one.
+    let share = kernel.lanes as f64 / set.lanes as f64;
+    let channel = share * (loads + broadcasts).max(sums) * if l1 { 1.0 } else { PLANE_BEYOND };
     let store = PLANE_SETUP + PLANE_STORE * (kernel.rows * kernel.vectors) as f64;
     tiles * (shape.in_channels as f64 * channel + store)
 }
@@ -182,7 +184,7 @@ const STRIP_VECTOR: f64 = 6.0;
 
 /// Each output channel reads all input channels.
 fn strip_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, choice: &Choice) -> f64 {
-    let vector = load_cost(set) * shape.k() as f64 + STRIP_VECTOR;
+    let vector = load_cost::<T>(set.lanes) * shape.k() as f64 + STRIP_VECTOR;
     choice.vectors * shape.out_channels as f64 * vector + choice.copying
 }
 

@@ -142,7 +142,7 @@ impl Tile {
             Kind::Positions => [1 << self.largest, set.position[self.family].vectors * set.lanes],
             Kind::Planes => {
                 let kernel = &set.planes[self.family];
-                [1, kernel.rows * kernel.vectors * set.lanes]
+                [1, kernel.rows * kernel.vectors * kernel.lanes]
             }
             Kind::Strips => [1, set.strips.vectors * set.lanes],
             Kind::Windows => [1, set.lanes],

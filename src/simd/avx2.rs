@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 use super::{Bits, Vector};
 
 #[derive(Clone, Copy)]
-pub(crate) struct F32(__m256);
+pub(crate) struct F32(pub(super) __m256);
 
 #[derive(Clone, Copy)]
 pub(crate) struct F64(__m256d);

@@ -45,7 +45,7 @@ macro_rules! vector {
         }
         #[inline(always)]
         unsafe fn stream(self, to: *mut $elem) {
-            debug_assert!(to.addr() % 64 == 0);
+            debug_assert!(to.addr() % size_of::<Self>() == 0);
             // SAFETY: `self` proves the instruction set; the caller vouches for the elements and the alignment.
             unsafe { $stream(to, self.0) }
         }
@@ -119,10 +119,11 @@ macro_rules! vector {
         }
     };
 }
+pub(super) use vector;
 
 /// For [`Vector::every_second`] with `first = 2·i` or `2·i + 1`: from the even (odd) elements of two vectors and a third vector,
 /// lanes `i` and on of the former, then every second element of the latter.
-const fn second<const LANES: usize>(first: usize) -> [i64; LANES] {
+pub(super) const fn second<const LANES: usize>(first: usize) -> [i64; LANES] {
     let (shift, mut lanes, mut l) = (first / 2, [0; LANES], 0);
     while l < LANES {
         let ahead = l + shift;

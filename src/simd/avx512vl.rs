@@ -1,0 +1,66 @@
+//! AVX-512VL: half the width of AVX-512 with its masks and registers, 8 lanes of `f32`, for planes that a whole vector is too wide
+//! for. Two multiply-adds of this width are done in the time of a whole one.
+
+use core::arch::x86_64::*;
+
+use super::{Vector, avx2};
+
+#[derive(Clone, Copy)]
+pub(crate) struct HalfF32(__m256);
+
+/// As `avx512`'s, of half as many lanes.
+const SECOND: [[i32; 8]; 7] = {
+    let (mut all, mut first) = ([[0; 8]; 7], 0);
+    while first < 7 {
+        let (lanes, mut l) = (super::avx512::second::<8>(first), 0);
+        while l < 8 {
+            all[first][l] = lanes[l] as i32;
+            l += 1;
+        }
+        first += 1;
+    }
+    all
+};
+
+impl Vector for HalfF32 {
+    super::avx512::vector!(
+        HalfF32,
+        f32,
+        8,
+        __mmask8,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_stream_ps,
+        _mm256_maskz_loadu_ps,
+        _mm256_mask_storeu_ps,
+        _mm256_fmadd_ps,
+        _mm256_add_ps,
+        _mm256_mul_ps,
+        _mm256_div_ps,
+        _mm256_max_ps,
+        _mm256_min_ps,
+        _mm256_cmp_ps_mask,
+        _mm256_mask_blend_ps
+    );
+
+    #[inline(always)]
+    fn every_second(blocks: &[Self; 5], first: usize) -> Self {
+        let [a, b, c, ..] = blocks;
+        // SAFETY: a vector proves the instruction set; a row of the table is a vector.
+        unsafe {
+            let odd = _mm256_set1_epi32((first % 2) as i32);
+            let even = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
+            let half = _mm256_permutex2var_ps(a.0, _mm256_or_si256(even, odd), b.0);
+            let lanes = _mm256_loadu_epi32(SECOND[first].as_ptr());
+            Self(if first < 2 { half } else { _mm256_permutex2var_ps(half, lanes, c.0) })
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(m: &mut [Self; 8]) {
+        let mut rows = m.map(|row| avx2::F32(row.0));
+        avx2::F32::transpose(&mut rows);
+        *m = rows.map(|row| Self(row.0));
+    }
+}
