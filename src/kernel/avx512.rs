@@ -28,7 +28,7 @@ kernel_set! {
         avx512_f32_direct_3s1_7x16: 3/1, 7 x 1,
         avx512_f32_direct_3s2_4x16: 3/2, 4 x 1, avx512_f32_direct_3s2_4x32: 3/2, 4 x 2,
         avx512_f32_direct_5s1_4x16: 5/1, 4 x 1,
-        avx512_f32_direct_5s2_4x16: 5/2, 4 x 1,
+        avx512_f32_direct_5s2_4x16: 5/2, 4 x 1, avx512_f32_direct_5s2_2x32: 5/2, 2 x 2,
         avx512_f32_direct_7s1_4x16: 7/1, 4 x 1
     }
     strips avx512_f32_direct_any_8x16: 8 windows avx512_f32_direct_small_1x16
