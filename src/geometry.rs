@@ -307,6 +307,8 @@ impl Axis {
     /// Those of `len` coordinates, a stride apart from `start` on, that lie inside the image.
     pub(crate) fn inside(&self, start: isize, len: usize) -> std::ops::Range<usize> {
         let first_at = |coordinate: isize| match usize::try_from(coordinate - start) {
+            // Small problems are made of such divisions.
+            Ok(distance) if self.stride == 1 => distance.min(len),
             Ok(distance) => distance.div_ceil(self.stride).min(len),
             Err(_) => 0,
         };

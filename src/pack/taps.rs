@@ -71,8 +71,9 @@ impl TapWindow {
 pub(crate) fn fill_windows(shape: &Shape, taps: Range<usize>, table: &mut [TapWindow]) {
     debug_assert_eq!(taps.len(), table.len());
     let strides = shape.in_strides();
+    let [_, height, width] = shape.kernel();
+    let mut at = shape.tap(taps.start);
     for (index, entry) in taps.zip(table) {
-        let at = shape.tap(index);
         let x = (0..3).fold(0, |sum: isize, a| {
             let step = (at[a] * shape.axes[a].dilation) as isize;
             sum.wrapping_add(step.wrapping_mul(strides[a] as isize))
@@ -82,6 +83,10 @@ pub(crate) fn fill_windows(shape: &Shape, taps: Range<usize>, table: &mut [TapWi
             [range.start, range.end]
         });
         *entry = TapWindow { x, index, windows };
+        at[2] += 1;
+        if at[2] == width {
+            at = if at[1] + 1 == height { [at[0] + 1, 0, 0] } else { [at[0], at[1] + 1, 0] };
+        }
     }
 }
 
