@@ -5,7 +5,8 @@ mod common;
 use common::{Expected, Extras, Problem, announce, direct_ways, reduced};
 use convgemm::{Activation, Algorithm, Conv2d, Element, Error, Isa, Lowering, Params, Workspace};
 
-/// One problem with every direct tile that applies; there has to be one for each instruction set.
+/// One problem with every direct tile that applies; where a group has one output channel, fewer than any vector has lanes, there has to
+/// be one for each instruction set.
 fn check<T: Element, const D: usize>(
     params: Params<D>,
     batch: usize,
@@ -17,7 +18,8 @@ fn check<T: Element, const D: usize>(
     let expected = Expected::new(&problem.oracle_of(&data, extras), &extras.activation);
     let ways = direct_ways::<T, D>(&problem);
     let ran = |isa| ways.iter().any(|way| way.isa == isa);
-    assert!(Isa::available().into_iter().all(ran), "{problem:?}");
+    let all_ran = Isa::available().into_iter().all(ran);
+    assert!(if params.out_channels == params.groups { all_ran } else { !ways.is_empty() }, "{problem:?}");
     let mut workspace = Workspace::new();
     for way in ways {
         let y = problem.run_with(&data, way, extras, &mut workspace);
@@ -138,15 +140,7 @@ fn channels_and_epilogues_on_every_isa() {
             let params =
                 Params::new(c_in, c_out, [3, 3]).stride([stride, stride]).padding([1, 1]).groups(groups);
             for activation in [Activation::Identity, Activation::Relu6, Activation::Silu] {
-                let extras = Extras { activation, ..Extras::all() };
-                // Portable and narrow instruction sets have fewer lanes than some of these have channels.
-                let problem = Problem::new(params, 2, [9, 21]);
-                let data = problem.reals::<f32>(5);
-                let expected = Expected::new(&problem.oracle_of(&data, &extras), &extras.activation);
-                for way in direct_ways::<f32, 2>(&problem) {
-                    let y = problem.run_with(&data, way, &extras, &mut Workspace::new());
-                    expected.check(&y, &way, &problem);
-                }
+                check::<f32, 2>(params, 2, [9, 21], &Extras { activation, ..Extras::all() });
             }
         }
     }
