@@ -143,8 +143,9 @@ pub(crate) unsafe fn store_vectors<V: Vector, const N: usize>(
                 });
             }
             Finish::Full { epilogue, channel, residual, run } => {
-                let mut stored = MaybeUninit::<[V::Elem; MAX_LANES * MAX_LANES]>::uninit();
-                let stored = stored.as_mut_ptr().cast::<V::Elem>();
+                // Initialised, for the epilogue's vectors may have more lanes than these.
+                let mut stored = [V::Elem::ZERO; MAX_LANES * MAX_LANES];
+                let stored = stored.as_mut_ptr();
                 unroll!(i in 0..N => sums[i].store(stored.add(i * V::LANES)));
                 // Copies, so that the others stay in registers.
                 let (places, lanes) = (*places, *lanes);

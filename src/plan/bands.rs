@@ -63,13 +63,13 @@ impl Choice {
         let whole = (len / wide as f64).floor() * wide as f64;
         let rest = ((len - whole) / narrow as f64).ceil() * narrow as f64;
         let factor = if narrow < wide { NARROW } else { 1.0 };
-        let bytes = bytes(shape, bands, widths);
-        let channels = (BAND_BYTES / bytes).clamp(1, shape.in_channels);
+        let layout = layout(shape, bands, widths);
+        let channels = (BAND_BYTES / bytes(layout.as_ref(), widths)).clamp(1, shape.in_channels);
         Self {
             bands,
             vectors: lines * (whole + factor * rest) / lanes as f64,
             blocks: shape.in_channels.div_ceil(channels) as f64,
-            copying: if in_place { 0.0 } else { copying(shape, bands, widths) },
+            copying: if in_place { 0.0 } else { copying(shape, bands, layout.as_ref(), widths) },
         }
     }
 
@@ -85,16 +85,19 @@ impl Choice {
     }
 }
 
-/// Bytes that a channel takes.
-fn bytes(shape: &Shape, bands: Bands, widths: Widths) -> usize {
+/// How a channel lies in a band, with all of the kernel; none where that many elements do not fit an address.
+fn layout(shape: &Shape, bands: Bands, widths: Widths) -> Option<Layout> {
     Layout::new(shape, bands, shape.kernel(), widths.narrow)
-        .and_then(|layout| layout.channel.checked_mul(widths.size))
-        .unwrap_or(usize::MAX)
+}
+
+/// Bytes that a channel takes.
+fn bytes(layout: Option<&Layout>, widths: Widths) -> usize {
+    layout.and_then(|layout| layout.channel.checked_mul(widths.size)).unwrap_or(usize::MAX)
 }
 
 /// What copying all bands of an image takes.
-fn copying(shape: &Shape, bands: Bands, widths: Widths) -> f64 {
-    let Some(layout) = Layout::new(shape, bands, shape.kernel(), widths.narrow) else { return f64::INFINITY };
+fn copying(shape: &Shape, bands: Bands, layout: Option<&Layout>, widths: Widths) -> f64 {
+    let Some(layout) = layout else { return f64::INFINITY };
     let [depth, height, width] = shape.axes.map(|axis| axis.output as f64);
     let count = depth * (height / bands.rows as f64).ceil() * (width / bands.cols as f64).ceil();
     let stride = shape.axes[2].stride;
@@ -114,7 +117,7 @@ pub(super) fn fits_whole(shape: &Shape, widths: Widths) -> bool {
 
 fn fits(shape: &Shape, bands: Bands, widths: Widths) -> bool {
     let channels = if widths.strips { shape.in_channels } else { 1 };
-    bytes(shape, bands, widths).saturating_mul(channels) <= BAND_BYTES
+    bytes(layout(shape, bands, widths).as_ref(), widths).saturating_mul(channels) <= BAND_BYTES
 }
 
 fn smallest(shape: &Shape, widths: Widths) -> Bands {
@@ -129,7 +132,7 @@ pub(super) fn planes(shape: &Shape, bands: Bands, widths: Widths) -> usize {
     if shape.out_channels > 1 {
         return 1;
     }
-    let all = bytes(shape, bands, widths).saturating_mul(shape.in_channels);
+    let all = bytes(layout(shape, bands, widths).as_ref(), widths).saturating_mul(shape.in_channels);
     (STRIP_BYTES / all).clamp(1, shape.groups)
 }
 
@@ -169,7 +172,7 @@ pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, forced: Opti
 /// What bounds a block of k.
 pub(super) fn limits(shape: &Shape, bands: Bands, widths: Widths) -> Limits {
     let bytes_per_tap = Layout::bound(bands, 1, widths.narrow).map_or(usize::MAX, |len| len * widths.size);
-    Limits::bands(shape.taps(), bytes(shape, bands, widths), bytes_per_tap)
+    Limits::bands(shape.taps(), bytes(layout(shape, bands, widths).as_ref(), widths), bytes_per_tap)
 }
 
 /// Elements of a band for `channels` channels and `taps`.
