@@ -4,7 +4,7 @@ use crate::element::Element;
 use crate::gemm::blocking::tiles_in_group;
 use crate::gemm::step::{Place, Step};
 use crate::kernel::{ChannelTiles, MAX_POSITIONS, Tap};
-use crate::pack::segments::Segments;
+use crate::pack::segments::{Segment, Segments};
 use crate::pack::taps::{self, TapWindow};
 
 impl<T: Element> Step<'_, T> {
@@ -15,6 +15,7 @@ impl<T: Element> Step<'_, T> {
         let k = windows.len() * self.block.channels.len();
         let most = self.tile.largest + 1;
         let group = tiles_in_group(most * set.lanes * size_of::<T>() * k);
+        let mut table = [0; MAX_POSITIONS];
         let mut channel = self.task.channels.start;
         while channel < self.task.channels.end {
             let rest = self.task.channels.end - channel;
@@ -23,18 +24,18 @@ impl<T: Element> Step<'_, T> {
             let rows = ((rest / width).clamp(1, group) * width).min(rest);
             let w = self.w(channel);
             let mut positions = Segments::new(shape, self.task.positions.start, self.task.positions.len());
-            for position in self.task.positions.clone().step_by(family.positions) {
+            let mut position = self.task.positions.start;
+            while position < self.task.positions.end {
                 let segments = positions.next_tile(family.positions);
-                let cols = segments.positions();
-                let whole = cols == family.positions && segments.clone().all(|s| s.interior(shape));
+                let cols = segments.iter().map(|segment| segment.len).sum();
+                let whole = cols == family.positions && segments.iter().all(|s| s.interior(shape));
                 let taps = if whole {
                     all
                 } else {
-                    let count = taps::select(windows, set.lanes, segments.clone(), some);
+                    let count = taps::select(windows, set.lanes, segments, some);
                     &some[..count]
                 };
-                let mut table = [0; MAX_POSITIONS];
-                let (origin, offsets) = self.origins(segments, &mut table);
+                let (origin, offsets) = self.origins(segments, cols, &mut table);
                 let tiles = ChannelTiles {
                     x: self.x().wrapping_offset(origin),
                     channel_stride: shape.in_plane(),
@@ -51,6 +52,7 @@ impl<T: Element> Step<'_, T> {
                 // positions whose windows read inside the image. `w` is the block's part of the panels of `rows`
                 // channels, each of which holds all k. The destination lies in this task's part of the output.
                 unsafe { (family.by_vectors[vectors - 1].run)(&tiles) };
+                position += cols;
             }
             channel += rows;
         }
@@ -60,18 +62,19 @@ impl<T: Element> Step<'_, T> {
     /// relative to it.
     fn origins<'t>(
         &self,
-        mut segments: Segments,
+        segments: &[Segment],
+        count: usize,
         table: &'t mut [isize; MAX_POSITIONS],
     ) -> (isize, Option<&'t [isize; MAX_POSITIONS]>) {
         let shape = &self.job.plan.shape;
-        let (stride, count) = (shape.axes[2].stride, segments.positions());
-        let Some(first) = segments.next() else { return (0, None) };
+        let stride = shape.axes[2].stride;
+        let Some(first) = segments.first() else { return (0, None) };
         let start = first.origin;
         // Where every window starts at its own element, rows follow each other as well.
         if stride == 1 && (first.len == count || shape.is_pointwise()) {
             return (start, None);
         }
-        for segment in std::iter::once(first).chain(segments) {
+        for segment in segments {
             let origin = segment.origin.wrapping_sub(start);
             for (i, offset) in table[segment.start..][..segment.len].iter_mut().enumerate() {
                 *offset = origin.wrapping_add((i * stride) as isize);

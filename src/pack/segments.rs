@@ -1,6 +1,7 @@
 //! Consecutive positions as pieces of output rows.
 
 use crate::geometry::Shape;
+use crate::kernel::MAX_POSITIONS;
 
 /// Positions of one output row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,19 +26,19 @@ impl Segment {
 }
 
 /// Consecutive positions, cut into segments where a row ends.
-#[derive(Clone)]
 pub(crate) struct Segments {
     extents: [usize; 3],
-    /// How far the origin moves with each coordinate, and where it starts.
+    /// How far the origin moves with each coordinate.
     steps: [isize; 3],
+    /// Origin of the window at coordinate 0.
     base: isize,
     at: [usize; 3],
-    start: usize,
-    count: usize,
+    left: usize,
+    tile: [Segment; MAX_POSITIONS],
 }
 
 impl Segments {
-    /// The segments of `count` positions from `first` on.
+    /// Those of `count` positions from `first` on.
     pub(crate) fn new(shape: &Shape, first: usize, count: usize) -> Self {
         let at = if count == 0 { [0; 3] } else { shape.position(first) };
         let (mut steps, mut base) = ([0; 3], 0_isize);
@@ -46,18 +47,28 @@ impl Segments {
             steps[axis] = a.stride.wrapping_mul(stride) as isize;
             base = base.wrapping_sub(a.pad_begin.wrapping_mul(stride as isize));
         }
-        Self { extents: shape.axes.map(|a| a.output), steps, base, at, start: 0, count }
+        let none = Segment { start: 0, len: 0, at: [0; 3], origin: 0 };
+        let extents = shape.axes.map(|a| a.output);
+        Self { extents, steps, base, at, left: count, tile: [none; MAX_POSITIONS] }
     }
 
-    /// Takes the next tile of at most `most` positions. Without a division, which would cost as much as the
-    /// rest of a tile's set-up.
-    pub(crate) fn next_tile(&mut self, most: usize) -> Self {
-        let tile = Self { start: 0, count: most.min(self.count), ..self.clone() };
-        self.count -= tile.count;
-        for segment in tile.clone() {
-            self.advance(segment.len);
+    /// Those of the next tile, of at most `most` positions. Without a division, which would cost as much as the rest of a
+    /// tile's set-up.
+    pub(crate) fn next_tile(&mut self, most: usize) -> &[Segment] {
+        let (mut start, mut count) = (0, 0);
+        let most = most.min(self.left);
+        while start < most {
+            let len = (self.extents[2] - self.at[2]).min(most - start);
+            let origin = (0..3).fold(self.base, |origin, axis| {
+                origin.wrapping_add((self.at[axis] as isize).wrapping_mul(self.steps[axis]))
+            });
+            self.tile[count] = Segment { start, len, at: self.at, origin };
+            count += 1;
+            start += len;
+            self.advance(len);
         }
-        tile
+        self.left -= most;
+        &self.tile[..count]
     }
 
     /// Moves on by `len` positions, at most to the end of the row.
@@ -69,28 +80,5 @@ impl Segments {
                 self.at[axis - 1] += 1;
             }
         }
-    }
-
-    /// The number of positions.
-    pub(crate) fn positions(&self) -> usize {
-        self.count - self.start
-    }
-}
-
-impl Iterator for Segments {
-    type Item = Segment;
-
-    fn next(&mut self) -> Option<Segment> {
-        if self.start == self.count {
-            return None;
-        }
-        let len = (self.extents[2] - self.at[2]).min(self.count - self.start);
-        let origin = (0..3).fold(self.base, |origin, axis| {
-            origin.wrapping_add((self.at[axis] as isize).wrapping_mul(self.steps[axis]))
-        });
-        let segment = Segment { start: self.start, len, at: self.at, origin };
-        self.start += len;
-        self.advance(len);
-        Some(segment)
     }
 }

@@ -91,17 +91,12 @@ pub(crate) fn fill_windows(shape: &Shape, taps: Range<usize>, table: &mut [TapWi
 }
 
 /// Writes the taps that a tile needs to `taps` and gives their number. `lanes` is the distance of weights.
-pub(crate) fn select(
-    table: &[TapWindow],
-    lanes: usize,
-    segments: impl Iterator<Item = Segment> + Clone,
-    taps: &mut [Tap],
-) -> usize {
+pub(crate) fn select(table: &[TapWindow], lanes: usize, segments: &[Segment], taps: &mut [Tap]) -> usize {
     let first = table.first().map_or(0, |t| t.index);
     let mut count = 0;
     for window in table {
-        let mask = segments.clone().fold(0_u64, |mask, segment| {
-            let positions = window.positions(&segment);
+        let mask = segments.iter().fold(0_u64, |mask, segment| {
+            let positions = window.positions(segment);
             mask | ((1 << positions.end) - (1 << positions.start))
         });
         if mask != 0 {
