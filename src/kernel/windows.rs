@@ -70,8 +70,11 @@ unsafe fn accumulate<V: Vector, const UNIT: bool>(
                     let row = channel.wrapping_add((d * height.input + h) * width.input);
                     let mut start = width.origin(at[2]);
                     for _ in 0..width.kernel {
-                        let value = values::<V, UNIT>(width, row, start, lanes);
-                        sum = value.mul_add(V::splat(*w), sum);
+                        let [first, end] = inside::<UNIT>(width, start, lanes);
+                        if first < end {
+                            let value = values::<V, UNIT>(width, row.wrapping_offset(start), first, end);
+                            sum = value.mul_add(V::splat(*w), sum);
+                        }
                         start = start.wrapping_add_unsigned(width.dilation);
                         w = w.wrapping_add(1);
                     }
@@ -83,27 +86,33 @@ unsafe fn accumulate<V: Vector, const UNIT: bool>(
     }
 }
 
-/// What `lanes` windows read with one tap, in a row of the image at `row`: the first at `start`.
+/// Which of `lanes` windows, of which the first reads column `start` with some tap, read inside the image.
+#[inline(always)]
+fn inside<const UNIT: bool>(width: &Axis, start: isize, lanes: usize) -> [usize; 2] {
+    if UNIT {
+        let before = |coordinate: isize| coordinate.clamp(0, lanes as isize) as usize;
+        return [before(start.wrapping_neg()), before((width.input as isize).wrapping_sub(start))];
+    }
+    let inside = width.inside(start, lanes);
+    [inside.start, inside.end]
+}
+
+/// What windows `first` to `end` read with one tap, of which window 0 reads `from`.
 ///
 /// # Safety
 /// As [`run`].
 #[inline(always)]
 unsafe fn values<V: Vector, const UNIT: bool>(
     width: &Axis,
-    row: *const V::Elem,
-    start: isize,
-    lanes: usize,
+    from: *const V::Elem,
+    first: usize,
+    end: usize,
 ) -> V {
-    let from = row.wrapping_offset(start);
-    // SAFETY: the caller vouches for the instruction set; the lanes that are read lie in the image.
+    // SAFETY: the caller vouches for the instruction set and for what those windows read.
     unsafe {
         if UNIT {
-            let before = |coordinate: isize| coordinate.clamp(0, lanes as isize) as usize;
-            let end = before((width.input as isize).wrapping_sub(start));
-            return V::load_masked(from, V::mask(before(start.wrapping_neg()).min(end), end));
+            return V::load_masked(from, V::mask(first, end));
         }
-        let inside = width.inside(start, lanes);
-        let first = inside.start.min(inside.end);
-        V::splat(V::Elem::default()).merge_strided(from, width.stride, first, inside.end)
+        V::splat(V::Elem::default()).merge_strided(from, width.stride, first, end)
     }
 }
