@@ -160,9 +160,9 @@ pub(super) fn direct<T: Element>(
     let plane = depth.input == 1 && depth.output == 1 && depth.kernel == 1 && depth.pad_begin == 0;
     let square = height.kernel == width.kernel && height.stride == width.stride;
     let dense = height.dilation == 1 && width.dilation == 1;
-    // Where each window has a column inside, none of a tile's masked loads is far from the image.
+    // Where there is an image, and each window has a column inside, none of a tile's masked loads is far from it.
     let last = width.origin(width.output.saturating_sub(1));
-    let overlaps = width.pad_begin < width.kernel as isize && last < width.input as isize;
+    let overlaps = width.pad_begin < width.kernel as isize && last < width.input as isize && width.input > 0;
     let in_place = raw && plane && square && dense && overlaps;
     let shape = *shape;
     direct_tiles(set).filter(move |tile| {
