@@ -156,6 +156,8 @@ impl Layout {
                     let at_col = first(2, w);
                     let len = if widths.shared { self.pitch } else { rectangle.cols };
                     let cols = width.inside(at_col, len);
+                    // Rows of nothing but padding are not read at all.
+                    let within = if cols.is_empty() { 0..0 } else { within.clone() };
                     let row = at_row.wrapping_add((within.start.wrapping_mul(height.stride)) as isize);
                     let origin = at_depth
                         .wrapping_mul(strides[0] as isize)
