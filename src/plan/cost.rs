@@ -172,6 +172,7 @@ fn load_cost<T>(lanes: usize) -> f64 {
 const PLANE_SETUP: f64 = 28.0;
 const PLANE_STORE: f64 = 3.0;
 const PLANE_BROADCAST: f64 = 0.6;
+const PLANE_HALF_BROADCAST: f64 = 1.0;
 
 /// Bytes that a tile reads of each row, most vectors crossing a line, and of L1. How much longer tiles take that read more, and find
 /// nothing there of the tile to the left. Measured on 256² maps: 32→1 5×5 reaches 91 GFLOP/s, 64→3 3×3 40.
@@ -187,8 +188,8 @@ fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKerne
     let reads = (kernel.rows - 1) * kernel.stride + kernel.kernel;
     let taps = kernel.kernel * kernel.kernel;
     let sums = (kernel.rows * kernel.vectors * taps) as f64;
-    let broadcasts =
-        if kernel.resident { taps as f64 } else { PLANE_BROADCAST * (kernel.rows * taps) as f64 };
+    let broadcast = if kernel.lanes < set.lanes { PLANE_HALF_BROADCAST } else { PLANE_BROADCAST };
+    let broadcasts = if kernel.resident { taps as f64 } else { broadcast * (kernel.rows * taps) as f64 };
     let loads = load_cost::<T>(kernel.lanes) * (reads * kernel.loads) as f64;
     let l1 = shape.in_channels.saturating_mul(reads * PLANE_LINES) <= PLANE_L1;
     // Of a vector of half the lanes, two are done in the time of one.
