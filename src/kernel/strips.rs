@@ -24,10 +24,10 @@ pub(crate) unsafe fn run<V: Vector, const N: usize>(planes: &Planes<'_, V::Elem>
                 lanes[i] = V::LANES.min(cols - col);
                 // What the tile has too many is the last one again.
                 if i + 1 < count {
-                    next = if col + V::LANES < cols { [row, col + V::LANES] } else { [row + 1, 0] };
+                    next = after::<V>(next, cols);
                 }
             }
-            next = if next[1] + V::LANES < cols { [next[0], next[1] + V::LANES] } else { [next[0] + 1, 0] };
+            next = after::<V>(next, cols);
             // SAFETY: the caller's obligations are passed on.
             unsafe {
                 let sums = accumulate::<V, N>(planes, strips, from, w);
@@ -35,6 +35,12 @@ pub(crate) unsafe fn run<V: Vector, const N: usize>(planes: &Planes<'_, V::Elem>
             }
         }
     }
+}
+
+/// The row and column of the vector after that at `place`, in rows of `cols` columns.
+#[inline(always)]
+fn after<V: Vector>([row, col]: [usize; 2], cols: usize) -> [usize; 2] {
+    if col + V::LANES < cols { [row, col + V::LANES] } else { [row + 1, 0] }
 }
 
 /// The chain of fused multiply-adds over (channel, tap) ascending.

@@ -71,7 +71,7 @@ impl Choice {
         };
         let line = (len / piece) as f64 * vectors(piece) + vectors(len % piece);
         let layout = layout(shape, bands, widths);
-        let channels = (BAND_BYTES / bytes(layout.as_ref(), widths)).clamp(1, shape.in_channels);
+        let channels = (BAND_BYTES / bytes_of(layout.as_ref(), widths)).clamp(1, shape.in_channels);
         Self {
             bands,
             vectors: lines as f64 * line,
@@ -102,7 +102,11 @@ fn layout(shape: &Shape, bands: Bands, widths: Widths) -> Option<Layout> {
 }
 
 /// Bytes that a channel takes.
-fn bytes(layout: Option<&Layout>, widths: Widths) -> usize {
+fn bytes(shape: &Shape, bands: Bands, widths: Widths) -> usize {
+    bytes_of(layout(shape, bands, widths).as_ref(), widths)
+}
+
+fn bytes_of(layout: Option<&Layout>, widths: Widths) -> usize {
     layout.and_then(|layout| layout.channel.checked_mul(widths.size)).unwrap_or(usize::MAX)
 }
 
@@ -128,7 +132,7 @@ pub(super) fn fits_whole(shape: &Shape, widths: Widths) -> bool {
 
 fn fits(shape: &Shape, bands: Bands, widths: Widths) -> bool {
     let channels = if widths.strips { shape.in_channels } else { 1 };
-    bytes(layout(shape, bands, widths).as_ref(), widths).saturating_mul(channels) <= BAND_BYTES
+    bytes(shape, bands, widths).saturating_mul(channels) <= BAND_BYTES
 }
 
 fn smallest(shape: &Shape, widths: Widths) -> Bands {
@@ -143,7 +147,7 @@ pub(super) fn planes(shape: &Shape, bands: Bands, widths: Widths) -> usize {
     if shape.out_channels > 1 {
         return 1;
     }
-    let all = bytes(layout(shape, bands, widths).as_ref(), widths).saturating_mul(shape.in_channels);
+    let all = bytes(shape, bands, widths).saturating_mul(shape.in_channels);
     (STRIP_BYTES / all).clamp(1, shape.groups)
 }
 
@@ -183,13 +187,13 @@ pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, forced: Opti
 /// What bounds a block of k.
 pub(super) fn limits(shape: &Shape, bands: Bands, widths: Widths) -> Limits {
     let bytes_per_tap = Layout::bound(bands, 1, widths.narrow).map_or(usize::MAX, |len| len * widths.size);
-    Limits::bands(shape.taps(), bytes(layout(shape, bands, widths).as_ref(), widths), bytes_per_tap)
+    Limits::bands(shape.taps(), bytes(shape, bands, widths), bytes_per_tap)
 }
 
 /// Elements of a band for `channels` channels and `taps`.
 pub(super) fn len(shape: &Shape, bands: Bands, widths: Widths, channels: usize, taps: [usize; 3]) -> usize {
     if taps == shape.kernel() {
-        Layout::new(shape, bands, taps, widths.narrow).and_then(|layout| layout.len(channels))
+        layout(shape, bands, widths).and_then(|layout| layout.len(channels))
     } else {
         Layout::bound(bands, taps.iter().product(), widths.narrow)
     }

@@ -295,12 +295,12 @@ fn blocking<T: Element>(
     bands: Option<Bands>,
     tuning: Tuning,
 ) -> Blocking {
-    let limits = match (tile.kind, bands) {
-        (Kind::Planes | Kind::Strips | Kind::Windows, _) => {
-            return Blocking { channels: shape.in_channels, taps: shape.kernel() };
-        }
-        (_, Some(bands)) => bands::limits(shape, bands, tile.widths(set)),
-        (_, None) => {
+    if tile.is_direct() {
+        return Blocking { channels: shape.in_channels, taps: shape.kernel() };
+    }
+    let limits = match bands {
+        Some(bands) => bands::limits(shape, bands, tile.widths(set)),
+        None => {
             let weights = (tile.largest + 1) * set.lanes * size_of::<T>();
             Limits::weights(shape.taps(), weights, size_of::<TapWindow>() + 2 * size_of::<Tap>())
         }

@@ -123,7 +123,7 @@ pub(super) use vector;
 
 /// For [`Vector::every_second`] with `first = 2·i` or `2·i + 1`: from the even (odd) elements of two vectors and a third vector,
 /// lanes `i` and on of the former, then every second element of the latter.
-pub(super) const fn second<const LANES: usize>(first: usize) -> [i64; LANES] {
+const fn second<const LANES: usize>(first: usize) -> [i64; LANES] {
     let (shift, mut lanes, mut l) = (first / 2, [0; LANES], 0);
     while l < LANES {
         let ahead = l + shift;
@@ -133,18 +133,21 @@ pub(super) const fn second<const LANES: usize>(first: usize) -> [i64; LANES] {
     lanes
 }
 
-const SECOND_F32: [[i32; 16]; 7] = {
-    let (mut all, mut first) = ([[0; 16]; 7], 0);
+/// Those for each `first`.
+pub(super) const fn seconds<const LANES: usize>() -> [[i32; LANES]; 7] {
+    let (mut all, mut first) = ([[0; LANES]; 7], 0);
     while first < 7 {
-        let (lanes, mut l) = (second::<16>(first), 0);
-        while l < 16 {
+        let (lanes, mut l) = (second::<LANES>(first), 0);
+        while l < LANES {
             all[first][l] = lanes[l] as i32;
             l += 1;
         }
         first += 1;
     }
     all
-};
+}
+
+const SECOND_F32: [[i32; 16]; 7] = seconds();
 
 const SECOND_F64: [[i64; 8]; 7] =
     [second(0), second(1), second(2), second(3), second(4), second(5), second(6)];

@@ -8,19 +8,7 @@ use super::{Vector, avx2};
 #[derive(Clone, Copy)]
 pub(crate) struct HalfF32(__m256);
 
-/// As `avx512`'s, of half as many lanes.
-const SECOND: [[i32; 8]; 7] = {
-    let (mut all, mut first) = ([[0; 8]; 7], 0);
-    while first < 7 {
-        let (lanes, mut l) = (super::avx512::second::<8>(first), 0);
-        while l < 8 {
-            all[first][l] = lanes[l] as i32;
-            l += 1;
-        }
-        first += 1;
-    }
-    all
-};
+const SECOND: [[i32; 8]; 7] = super::avx512::seconds();
 
 impl Vector for HalfF32 {
     super::avx512::vector!(
