@@ -39,6 +39,12 @@ fn any_kernel_on_every_isa() {
         ([3, 3], [1, 1], [2, 2], [2, 2]),
         ([3, 5], [5, 2], [2, 3], [7, 1]),
         ([9, 9], [1, 1], [1, 1], [4, 4]),
+        ([9, 4], [1, 1], [1, 1], [8, 3]),
+        ([2, 65], [1, 1], [1, 1], [1, 40]),
+        ([5, 3], [1, 1], [3, 5], [6, 5]),
+        ([3, 3], [1, 1], [12, 9], [12, 9]),
+        ([5, 5], [1, 1], [2, 1], [4, 2]),
+        ([7, 7], [1, 1], [3, 3], [9, 9]),
         ([2, 4], [7, 9], [1, 1], [0, 3]),
     ] {
         for (c_in, c_out, groups) in [(3, 3, 3), (4, 2, 2), (2, 6, 2)] {
@@ -62,11 +68,15 @@ fn one_and_three_axes_on_every_isa() {
             check::<f32, 1>(params, 2, [extent], &Extras::all());
         }
     }
-    for (kernel, stride, dilation, padding) in [(3, 1, 1, 1), (5, 1, 1, 2), (3, 2, 1, 1), (2, 3, 2, 0)] {
-        let params = Params::<3>::new(4, 4, [kernel; 3]).groups(4);
-        let params = params.stride([stride; 3]).dilation([dilation; 3]).padding([padding; 3]);
-        for extent in [[5, 9, 12], [8, 7, 35]] {
-            check::<f32, 3>(params, 1, extent, &Extras::all());
+    for (kernel, stride, dilation, padding) in
+        [(3, 1, 1, 1), (5, 1, 1, 2), (3, 2, 1, 1), (2, 3, 2, 0), (3, 1, 2, 2), (4, 1, 1, 3)]
+    {
+        for (c_in, groups) in [(4, 4), (6, 2)] {
+            let params = Params::<3>::new(c_in, groups, [kernel; 3]).groups(groups);
+            let params = params.stride([stride; 3]).dilation([dilation; 3]).padding([padding; 3]);
+            for extent in [[5, 9, 12], [8, 7, 35]] {
+                check::<f32, 3>(params, 1, extent, &Extras::all());
+            }
         }
     }
 }
@@ -75,7 +85,7 @@ fn one_and_three_axes_on_every_isa() {
 fn check_extents<T: Element>() {
     let widths =
         if reduced() { vec![1, 7, 33] } else { vec![1, 2, 7, 8, 9, 14, 15, 16, 17, 31, 32, 33, 50, 113] };
-    for (kernel, strides) in [(3, 1..=2), (5, 1..=2), (7, 1..=1)] {
+    for (kernel, strides) in [(2, 2..=2), (3, 1..=3), (4, 2..=2), (5, 1..=2), (7, 1..=2)] {
         for stride in strides {
             for &width in &widths {
                 for height in [1, 4, 7, 9] {

@@ -43,20 +43,44 @@ impl<T: Element> Step<'_, T> {
     pub(super) fn planes_in_place(&self) {
         let shape = &self.job.plan.shape;
         let kernel = &self.job.set.planes[self.tile.family];
-        let [_, height, width] = &shape.axes;
-        let positions = &self.task.positions;
-        let images = Images {
+        let [depth, height, width] = &shape.axes;
+        let mut images = Images {
             input: [height.input, width.input],
             pad: [height.pad_begin, width.pad_begin],
-            first_row: positions.start / width.output,
+            kernel: [height.kernel, width.kernel],
+            dilation: [height.dilation, width.dilation],
+            first_row: 0,
         };
-        let rectangle = [positions.len() / width.output, width.output];
+        let (x_depth, w_depth) = (height.input * width.input, height.kernel * width.kernel);
+        let end = self.task.positions.end / width.output;
         for run in self.runs(usize::MAX) {
-            let x = (self.x_of(&run), shape.in_plane());
-            let planes = self.rectangle(run, positions.start, rectangle, x);
-            // SAFETY: the set's instruction set is available. The planes are as large as said, and each channel has a weight
-            // for each tap of each. The rows lie in this task's part of the output.
-            unsafe { (kernel.run)(&planes, &images) };
+            let mut row = self.task.positions.start / width.output;
+            while row < end {
+                let d = row / height.output;
+                images.first_row = row % height.output;
+                let rows = (height.output - images.first_row).min(end - row);
+                let x = self.x_of(&run);
+                let planes = self.rectangle(
+                    run.clone(),
+                    row * width.output,
+                    [rows, width.output],
+                    (x, shape.in_plane()),
+                );
+                // Taps whose planes lie outside the image are left out.
+                let first = (0..depth.kernel).find_map(|tap| Some((tap, depth.read(d, tap)?)));
+                let (tap, read) = first.unwrap_or_default();
+                let planes = Planes {
+                    x: x.wrapping_add(read * x_depth),
+                    depths: (tap..depth.kernel).filter(|&tap| depth.read(d, tap).is_some()).count(),
+                    x_depth: depth.dilation.wrapping_mul(x_depth),
+                    w: planes.w.wrapping_add(tap * w_depth),
+                    ..planes
+                };
+                // SAFETY: the set's instruction set is available. The planes are as large as said, and each channel has a
+                // weight for each tap of each. The rows lie in this task's part of the output.
+                unsafe { (kernel.run)(&planes, &images) };
+                row += rows;
+            }
         }
     }
 
@@ -125,7 +149,10 @@ impl<T: Element> Step<'_, T> {
             x_step: if shape.out_channels == 1 { shape.in_channels * x_channel } else { 0 },
             x_channel,
             channels: shape.in_channels,
+            depths: 1,
+            x_depth: 0,
             w: self.job.weights.given(channels.start).as_ptr(),
+            w_channel: shape.taps(),
             count: channels.len(),
             rows,
             y_step: shape.out_plane(),

@@ -19,10 +19,11 @@ kernel_set! {
     planes F32 {
         avx2_f32_direct_3s1_4x8: 3/1, 4 x 1,
         avx2_f32_direct_3s2_4x8: 3/2, 4 x 1,
+        avx2_f32_direct_3s3_4x8: 3/3, 4 x 1,
         avx2_f32_direct_5s1_4x8: 5/1, 4 x 1,
         avx2_f32_direct_5s2_4x8: 5/2, 4 x 1
     }
-    strips avx2_f32_direct_any_8x8: 8 windows avx2_f32_direct_small_1x8
+    strips avx2_f32_direct_copied_8x8: 8 windows avx2_f32_direct_small_1x8
     rows rows_f32 finish finish_f32
 }
 
@@ -44,6 +45,6 @@ kernel_set! {
         avx2_f64_direct_5s1_4x4: 5/1, 4 x 1,
         avx2_f64_direct_5s2_4x4: 5/2, 4 x 1
     }
-    strips avx2_f64_direct_any_8x4: 8 windows avx2_f64_direct_small_1x4
+    strips avx2_f64_direct_copied_8x4: 8 windows avx2_f64_direct_small_1x4
     rows rows_f64 finish finish_f64
 }

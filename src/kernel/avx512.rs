@@ -27,11 +27,21 @@ kernel_set! {
     planes F32 {
         avx512_f32_direct_3s1_7x16: 3/1, 7 x 1,
         avx512_f32_direct_3s2_4x16: 3/2, 4 x 1, avx512_f32_direct_3s2_4x32: 3/2, 4 x 2,
+        avx512_f32_direct_2s2_4x16: 2/2, 4 x 1,
+        avx512_f32_direct_4s2_4x16: 4/2, 4 x 1,
+        avx512_f32_direct_7s2_4x16: 7/2, 4 x 1,
+        avx512_f32_direct_3s3_4x16: 3/3, 4 x 1,
         avx512_f32_direct_5s1_4x16: 5/1, 4 x 1,
         avx512_f32_direct_5s2_4x16: 5/2, 4 x 1, avx512_f32_direct_5s2_2x32: 5/2, 2 x 2,
         avx512_f32_direct_7s1_4x16: 7/1, 4 x 1
     }
-    strips avx512_f32_direct_any_8x16: 8 windows avx512_f32_direct_small_1x16
+    any {
+        avx512_f32_direct_s1_8x16: 8 x 1,
+        avx512_f32_direct_s1_4x16: 4 x 1,
+        avx512_f32_direct_s1_2x32: 2 x 2,
+        avx512_f32_direct_s1_1x64: 1 x 4
+    }
+    strips avx512_f32_direct_copied_8x16: 8 windows avx512_f32_direct_small_1x16
     rows rows_f32 finish finish_f32
 }
 
@@ -50,10 +60,17 @@ kernel_set! {
     planes F64 {
         avx512_f64_direct_3s1_7x8: 3/1, 7 x 1,
         avx512_f64_direct_3s2_4x8: 3/2, 4 x 1, avx512_f64_direct_3s2_4x16: 3/2, 4 x 2,
+        avx512_f64_direct_3s3_4x8: 3/3, 4 x 1,
         avx512_f64_direct_5s1_4x8: 5/1, 4 x 1,
         avx512_f64_direct_5s2_4x8: 5/2, 4 x 1,
         avx512_f64_direct_7s1_4x8: 7/1, 4 x 1
     }
-    strips avx512_f64_direct_any_8x8: 8 windows avx512_f64_direct_small_1x8
+    any {
+        avx512_f64_direct_s1_8x8: 8 x 1,
+        avx512_f64_direct_s1_4x8: 4 x 1,
+        avx512_f64_direct_s1_2x16: 2 x 2,
+        avx512_f64_direct_s1_1x32: 1 x 4
+    }
+    strips avx512_f64_direct_copied_8x8: 8 windows avx512_f64_direct_small_1x8
     rows rows_f64 finish finish_f64
 }

@@ -26,6 +26,7 @@ mod finish;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod planes;
+mod planes_any;
 mod portable;
 mod position_lanes;
 mod rows;
@@ -34,6 +35,9 @@ mod windows;
 
 /// Positions of a channels-in-lanes tile at most: one bit each in [`Tap::mask`], one column each in a transposed store.
 pub(crate) const MAX_POSITIONS: usize = 16;
+
+/// Columns of taps at most, for a direct tile that reads any kernel in place.
+pub(crate) const MOST_COLUMNS: usize = 64;
 
 /// One tap of a kernel plane, as a channels-in-lanes tile meets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,10 +160,13 @@ pub(crate) struct Planes<'a, T> {
     /// From an output plane's first input channel to the next one's.
     pub(crate) x_step: usize,
     pub(crate) x_channel: usize,
-    /// Input channels of each output plane.
+    /// Input channels of each output plane, and of each the planes that it reads, one for each tap along the depth.
     pub(crate) channels: usize,
-    /// `[count][channels][taps]`.
+    pub(crate) depths: usize,
+    pub(crate) x_depth: usize,
+    /// `[count][channels][taps]`, and from an input channel to the next.
     pub(crate) w: *const T,
+    pub(crate) w_channel: usize,
     /// Output planes, and the rows of each.
     pub(crate) count: usize,
     pub(crate) rows: usize,
@@ -174,6 +181,10 @@ pub(crate) struct Images {
     /// Height and width of the planes, and the padding before them.
     pub(crate) input: [usize; 2],
     pub(crate) pad: [isize; 2],
+    /// Rows and columns of taps.
+    pub(crate) kernel: [usize; 2],
+    /// Distance between taps, 1 where the stride is not.
+    pub(crate) dilation: [usize; 2],
     /// The first output row.
     pub(crate) first_row: usize,
 }
@@ -230,14 +241,15 @@ pub(crate) struct PositionKernel<T: 'static> {
 /// An instantiated direct tile that reads images in place.
 pub(crate) struct PlaneKernel<T: 'static> {
     pub(crate) name: &'static str,
-    /// Extent of the kernel and stride, the same on both axes, and rows of the tile.
-    pub(crate) kernel: usize,
+    /// Extent of the kernel, if it is made for one, and stride, the same on both axes. Rows of the tile.
+    pub(crate) kernel: Option<usize>,
     pub(crate) stride: usize,
     pub(crate) rows: usize,
     /// Vectors of columns of the tile, and their lanes, which may be fewer than those of the set.
     pub(crate) vectors: usize,
     pub(crate) lanes: usize,
-    /// Loads of each row of the image, and whether a channel's weights stay in registers.
+    /// Loads of each row of the image, for each column of taps where it is made for any kernel, and whether a channel's weights
+    /// stay in registers.
     pub(crate) loads: usize,
     pub(crate) resident: bool,
     /// # Safety
@@ -332,6 +344,7 @@ macro_rules! kernel_set {
      $(planes $plane_vector:ident {
          $($plane:ident: $kernel:literal / $stride:literal, $plane_rows:literal x $plane_cols:literal),+
      })+
+     $(any { $($any:ident: $any_rows:literal x $any_cols:literal),+ })?
      strips $strips:ident: $strip_vectors:literal windows $windows:ident
      rows $rows_fn:ident finish $finish:ident) => {
         $($(
@@ -358,6 +371,16 @@ macro_rules! kernel_set {
                 unsafe { super::planes::run::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols>(planes, images) }
             }
         )+)+
+        $($(
+            #[$feature]
+            unsafe fn $any(
+                planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
+                images: &super::Images,
+            ) {
+                // SAFETY: the caller's obligations are the same.
+                unsafe { super::planes_any::run::<$vector, $any_rows, $any_cols>(planes, images) }
+            }
+        )+)?
         #[$feature]
         unsafe fn $strips(
             planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
@@ -405,7 +428,7 @@ macro_rules! kernel_set {
             }),+],
             planes: &[$($(super::PlaneKernel {
                 name: stringify!($plane),
-                kernel: $kernel,
+                kernel: Some($kernel),
                 stride: $stride,
                 rows: $plane_rows,
                 lanes: <$plane_vector as crate::simd::Vector>::LANES,
@@ -413,7 +436,18 @@ macro_rules! kernel_set {
                 loads: super::planes::loads::<$plane_vector, $kernel, $stride, $plane_cols>(),
                 resident: super::planes::resident::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols>(),
                 run: $plane,
-            }),+),+],
+            }),+),+,
+            $($(super::PlaneKernel {
+                name: stringify!($any),
+                kernel: None,
+                stride: 1,
+                rows: $any_rows,
+                lanes: <$vector as crate::simd::Vector>::LANES,
+                vectors: $any_cols,
+                loads: $any_cols,
+                resident: false,
+                run: $any,
+            }),+)?],
             strips: super::StripKernel {
                 name: stringify!($strips),
                 vectors: $strip_vectors,

@@ -1,6 +1,7 @@
 //! The direct tile: `R` rows of one output plane × `C` vectors of positions, with a square kernel of `K` × `K` taps at a stride
 //! of `S`. Each vector of the image is loaded once for all output rows that read it, from where it lies; lanes beyond the
-//! image are masked, rows beyond it read zeros.
+//! image are masked, rows beyond it read zeros. The rows of a tile are as far apart as the taps of a column: these output rows
+//! read the same rows of the image.
 
 use std::hint::black_box;
 
@@ -16,6 +17,24 @@ pub(crate) unsafe fn run<V: Vector, const K: usize, const S: usize, const R: usi
 ) {
     // SAFETY: the caller's obligations are passed on.
     unsafe {
+        if S > 1 || images.dilation == [1, 1] {
+            tiles::<V, K, S, R, C>(planes, &Images { dilation: [1, 1], ..*images });
+        } else {
+            tiles::<V, K, S, R, C>(planes, images);
+        }
+    }
+}
+
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+unsafe fn tiles<V: Vector, const K: usize, const S: usize, const R: usize, const C: usize>(
+    planes: &Planes<'_, V::Elem>,
+    images: &Images,
+) {
+    let apart = images.dilation[0];
+    // SAFETY: the caller's obligations are passed on.
+    unsafe {
         let columns = planes.destination.cols.div_ceil(C * V::LANES);
         let mut known = [Columns::<V>::new::<K, S, C>(planes, images, 0); KNOWN];
         for (i, known) in known.iter_mut().enumerate().take(columns).skip(1) {
@@ -24,17 +43,19 @@ pub(crate) unsafe fn run<V: Vector, const K: usize, const S: usize, const R: usi
         // What is the same for a row of narrow planes is computed once for several of them.
         let together = if columns == 1 { TOGETHER } else { 1 };
         for first in (0..planes.count).step_by(together) {
-            for row in (0..planes.rows).step_by(R) {
-                for i in 0..columns {
-                    let another;
-                    let columns = if let Some(known) = known.get(i) {
-                        known
-                    } else {
-                        another = Columns::new::<K, S, C>(planes, images, i * C * V::LANES);
-                        &another
-                    };
-                    for plane in first..planes.count.min(first + together) {
-                        tile::<V, K, S, R, C>(planes, images, plane, row, columns);
+            for phase in 0..apart.min(planes.rows) {
+                for row in (phase..planes.rows).step_by(R * apart) {
+                    for i in 0..columns {
+                        let another;
+                        let columns = if let Some(known) = known.get(i) {
+                            known
+                        } else {
+                            another = Columns::new::<K, S, C>(planes, images, i * C * V::LANES);
+                            &another
+                        };
+                        for plane in first..planes.count.min(first + together) {
+                            tile::<V, K, S, R, C>(planes, images, plane, row, columns);
+                        }
                     }
                 }
             }
@@ -51,7 +72,7 @@ const KNOWN: usize = 8;
 /// Loads for a row of a tile: at a stride of 1 for each vector one for each column of taps; else all vectors that the windows lie
 /// in.
 pub(crate) const fn loads<V: Vector, const K: usize, const S: usize, const C: usize>() -> usize {
-    if S == 1 { C * K } else { (2 * (C * V::LANES - 1) + K).div_ceil(V::LANES) }
+    if S == 1 { C * K } else { (S * (C * V::LANES - 1) + K).div_ceil(V::LANES) }
 }
 
 /// The most of those; of which one vector of positions at a stride of 2 reads so many, with two lanes.
@@ -91,17 +112,18 @@ impl<V: Vector> Columns<V> {
         images: &Images,
         col: usize,
     ) -> Self {
-        const { assert!(S <= 2 && loads::<V, K, S, C>() <= MOST && loads::<V, K, 2, 1>() <= BLOCKS) };
+        const { assert!(S <= 3 && loads::<V, K, S, C>() <= MOST) };
+        const { assert!(if S == 3 { K == 3 } else { loads::<V, K, 2, 1>() <= BLOCKS }) };
         let (left, width) = ((col * S) as isize - images.pad[1], images.input[1] as isize);
         let len = (C * V::LANES).min(planes.destination.cols - col);
-        let last = ahead::<V, K, S>(loads::<V, K, S, C>() - 1) + V::LANES;
+        let last = ahead::<V, K, S>(loads::<V, K, S, C>() - 1, images.dilation[1]) + V::LANES;
         let whole = left >= 0 && left + last as isize <= width && len == C * V::LANES;
         let lanes_before = |coordinate: isize| usize::try_from(coordinate).map_or(0, |n| n.min(V::LANES));
         // SAFETY: the caller vouches for the instruction set.
         let mut inside = [unsafe { V::mask(0, V::LANES) }; MOST];
         if !whole {
             for (i, inside) in inside.iter_mut().enumerate().take(loads::<V, K, S, C>()) {
-                let left = left + ahead::<V, K, S>(i) as isize;
+                let left = left + ahead::<V, K, S>(i, images.dilation[1]) as isize;
                 let end = lanes_before(width - left);
                 // SAFETY: as above.
                 *inside = unsafe { V::mask(lanes_before(-left).min(end), end) };
@@ -111,9 +133,10 @@ impl<V: Vector> Columns<V> {
     }
 }
 
-/// How far behind the first window's begin a load reads.
-const fn ahead<V: Vector, const K: usize, const S: usize>(load: usize) -> usize {
-    if S == 1 { load / K * V::LANES + load % K } else { load * V::LANES }
+/// How far behind the first window's begin a load reads, where the columns of taps are so far apart.
+#[inline(always)]
+const fn ahead<V: Vector, const K: usize, const S: usize>(load: usize, apart: usize) -> usize {
+    if S == 1 { load / K * V::LANES + load % K * apart } else { load * V::LANES }
 }
 
 /// A tile of plane `plane` whose first row is `row`.
@@ -128,30 +151,31 @@ unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize, const 
     row: usize,
     columns: &Columns<V>,
 ) {
-    let [height, width] = images.input;
+    let ([height, width], apart) = (images.input, images.dilation[0]);
     let at = ((images.first_row + row) * S) as isize - images.pad[0];
     let origin = at.wrapping_mul(width as isize).wrapping_add(columns.left);
     // Else the compiler keeps a pointer for each row and column of the tile, and moves them all from tile to tile.
     let x = black_box(planes.x.wrapping_add(plane * planes.x_step).wrapping_offset(origin));
-    let w = planes.w.wrapping_add(plane * planes.channels * K * K);
-    let within = within(at, (R - 1) * S + K, height);
-    let rows = planes.rows - row;
+    let w = planes.w.wrapping_add(plane * planes.channels * planes.w_channel);
+    let within = within(at, (R - 1) * S + K, height, apart);
+    let rows = (planes.rows - row).div_ceil(apart);
+    let pitch = [width * apart, images.dilation[1]];
     let all = within == (1 << ((R - 1) * S + K)) - 1 && rows >= R;
     // SAFETY: the caller's obligations are passed on; `columns` has the lanes that read inside the image.
     unsafe {
         if all && (V::FREE_MASKS || columns.whole) {
-            let sums = accumulate::<V, K, S, R, C, true>(planes, width, (x, w), within, &columns.inside);
-            store::<V, R, C>(&sums, R, planes, plane, row, columns);
+            let sums = accumulate::<V, K, S, R, C, true>(planes, pitch, (x, w), within, &columns.inside);
+            store::<V, R, C>(&sums, R, planes, (plane, row, apart), columns);
         } else {
             // Else the compiler takes it apart for the other tiles as well.
             let within = black_box(within);
-            let sums = accumulate::<V, K, S, R, C, false>(planes, width, (x, w), within, &columns.inside);
-            store::<V, R, C>(&sums, rows, planes, plane, row, columns);
+            let sums = accumulate::<V, K, S, R, C, false>(planes, pitch, (x, w), within, &columns.inside);
+            store::<V, R, C>(&sums, rows, planes, (plane, row, apart), columns);
         }
     }
 }
 
-/// Stores the first `rows` rows of a tile.
+/// Stores the first `rows` rows of a tile, which are so far apart.
 ///
 /// # Safety
 /// As [`run`].
@@ -160,8 +184,7 @@ unsafe fn store<V: Vector, const R: usize, const C: usize>(
     sums: &[[V; R]; C],
     rows: usize,
     planes: &Planes<'_, V::Elem>,
-    plane: usize,
-    row: usize,
+    (plane, row, apart): (usize, usize, usize),
     columns: &Columns<V>,
 ) {
     let destination = &planes.destination;
@@ -171,7 +194,7 @@ unsafe fn store<V: Vector, const R: usize, const C: usize>(
     unroll!(c in 0..C => {
         let mut places = [y; R];
         for (r, place) in places.iter_mut().enumerate() {
-            *place = y.wrapping_add(r * destination.row_stride + c * V::LANES);
+            *place = y.wrapping_add(r * apart * destination.row_stride + c * V::LANES);
         }
         let lanes = [columns.len.saturating_sub(c * V::LANES).min(V::LANES); R];
         // SAFETY: the caller's obligations are passed on.
@@ -179,22 +202,22 @@ unsafe fn store<V: Vector, const R: usize, const C: usize>(
     });
 }
 
-/// Bit `i`: row `at + i` lies in an image of `height` rows, for `i` below `count`.
+/// Bit `i`: row `at + i · apart` lies in an image of `height` rows, for `i` below `count`.
 #[inline(always)]
-fn within(at: isize, count: usize, height: usize) -> u32 {
-    let below = |coordinate: isize| (1_u32 << coordinate.clamp(0, count as isize)) - 1;
+fn within(at: isize, count: usize, height: usize, apart: usize) -> u32 {
+    let below = |distance: isize| (1_u32 << (distance.max(0) as usize).div_ceil(apart).min(count)) - 1;
     below((height as isize).wrapping_sub(at)) & !below(at.wrapping_neg())
 }
 
-/// The chain of fused multiply-adds over (channel, tap) ascending, for the rows of a tile whose first window begins at `x`. With
-/// `INSIDE` all rows are `within`, and all lanes `inside` unless masks are free.
+/// The chain of fused multiply-adds over (channel, tap) ascending, for the rows of a tile whose first window begins at `x`; rows of
+/// taps are `pitch` apart, columns `apart`. With `INSIDE` all rows are `within`, and all lanes `inside` unless masks are free.
 ///
 /// # Safety
 /// As [`run`]; rows `within` and, of each load, lanes `inside` lie in the image.
 #[inline(always)]
 unsafe fn accumulate<V, const K: usize, const S: usize, const R: usize, const C: usize, const INSIDE: bool>(
     planes: &Planes<'_, V::Elem>,
-    width: usize,
+    [pitch, apart]: [usize; 2],
     (mut x, mut w): (*const V::Elem, *const V::Elem),
     within: u32,
     inside: &[V::Mask; MOST],
@@ -209,32 +232,37 @@ where
         let mut sums = [[zero; R]; C];
         let zeros = ZEROS.as_ptr().cast::<V::Elem>();
         for _ in 0..planes.channels {
-            let mut weights = [[zero; K]; K];
-            if resident {
-                for (i, row) in weights.iter_mut().enumerate() {
-                    for (k, weight) in row.iter_mut().enumerate() {
-                        *weight = V::splat(*w.wrapping_add(i * K + k));
-                    }
-                }
-            }
-            unroll!(i in 0..(R - 1) * S + K => {
-                let row = x.wrapping_add(width.wrapping_mul(i));
-                let row = if INSIDE || within & (1 << i) != 0 { row } else { zeros };
-                let values = values::<V, K, S, C, INSIDE>(row, inside);
-                // The output rows that read this one.
-                let (first, last) = (if i < K { 0 } else { (i - K) / S + 1 }, (i / S).min(R - 1));
-                for k in 0..K {
-                    for r in first..last + 1 {
-                        let from = w.wrapping_add((i - r * S) * K + k);
-                        let weight = if resident { weights[i - r * S][k] } else { V::splat(*from) };
-                        for c in 0..C {
-                            sums[c][r] = values[c][k].mul_add(weight, sums[c][r]);
+            let (mut plane, mut taps) = (x, w);
+            for _ in 0..planes.depths {
+                let mut weights = [[zero; K]; K];
+                if resident {
+                    for (i, row) in weights.iter_mut().enumerate() {
+                        for (k, weight) in row.iter_mut().enumerate() {
+                            *weight = V::splat(*taps.wrapping_add(i * K + k));
                         }
                     }
                 }
-            });
+                unroll!(i in 0..(R - 1) * S + K => {
+                    let row = plane.wrapping_add(pitch.wrapping_mul(i));
+                    let row = if INSIDE || within & (1 << i) != 0 { row } else { zeros };
+                    let values = values::<V, K, S, C, INSIDE>(row, apart, inside);
+                    // The output rows that read this one.
+                    let (first, last) = (if i < K { 0 } else { (i - K) / S + 1 }, (i / S).min(R - 1));
+                    for k in 0..K {
+                        for r in first..last + 1 {
+                            let from = taps.wrapping_add((i - r * S) * K + k);
+                            let weight = if resident { weights[i - r * S][k] } else { V::splat(*from) };
+                            for c in 0..C {
+                                sums[c][r] = values[c][k].mul_add(weight, sums[c][r]);
+                            }
+                        }
+                    }
+                });
+                plane = plane.wrapping_add(planes.x_depth);
+                taps = taps.wrapping_add(K * K);
+            }
             x = x.wrapping_add(planes.x_channel);
-            w = w.wrapping_add(K * K);
+            w = w.wrapping_add(planes.w_channel);
         }
         sums
     }
@@ -247,6 +275,7 @@ where
 #[inline(always)]
 unsafe fn values<V: Vector, const K: usize, const S: usize, const C: usize, const INSIDE: bool>(
     row: *const V::Elem,
+    apart: usize,
     inside: &[V::Mask; MOST],
 ) -> [[V; K]; C] {
     // SAFETY: the caller's obligations are passed on.
@@ -254,17 +283,21 @@ unsafe fn values<V: Vector, const K: usize, const S: usize, const C: usize, cons
         let zero = V::splat(V::Elem::default());
         let mut loaded = [zero; MOST + BLOCKS];
         for (i, (value, &inside)) in loaded.iter_mut().zip(inside).enumerate().take(loads::<V, K, S, C>()) {
-            let from = row.wrapping_add(ahead::<V, K, S>(i));
+            let from = row.wrapping_add(ahead::<V, K, S>(i, apart));
             *value = if INSIDE && !V::FREE_MASKS { V::load(from) } else { V::load_masked(from, inside) };
         }
         let mut values = [[zero; K]; C];
         for (c, values) in values.iter_mut().enumerate() {
             let mut blocks = [zero; BLOCKS];
             for (i, block) in blocks.iter_mut().enumerate() {
-                *block = loaded[2 * c + i];
+                *block = loaded[S * c + i];
             }
             for (k, value) in values.iter_mut().enumerate() {
-                *value = if S == 1 { loaded[c * K + k] } else { V::every_second(&blocks, k) };
+                *value = match S {
+                    1 => loaded[c * K + k],
+                    2 => V::every_second(&blocks, k),
+                    _ => V::every_third(&[blocks[0], blocks[1], blocks[2]], k),
+                };
             }
         }
         values

@@ -12,7 +12,7 @@ pub(crate) unsafe fn run<V: Vector, const N: usize>(planes: &Planes<'_, V::Elem>
     for plane in 0..planes.count {
         let x = planes.x.wrapping_add(plane * planes.x_step);
         let y = planes.destination.y.wrapping_add(plane * planes.y_step);
-        let w = planes.w.wrapping_add(plane * planes.channels * strips.taps.len());
+        let w = planes.w.wrapping_add(plane * planes.channels * planes.w_channel);
         let mut next = [0; 2];
         for first in (0..vectors).step_by(N) {
             let count = N.min(vectors - first);

@@ -4,7 +4,7 @@ use super::bands::Choice;
 use super::{Kind, Lowering, Tile, row_blocks};
 use crate::element::Element;
 use crate::gemm::blocking::{streamed, whole_lines};
-use crate::geometry::Shape;
+use crate::geometry::{Axis, Shape};
 use crate::kernel::{ChannelFamily, KernelSet, PlaneKernel, PositionFamily};
 
 /// The estimated cost of one group of one image, in vector multiply-adds.
@@ -174,6 +174,10 @@ const PLANE_STORE: f64 = 3.0;
 const PLANE_BROADCAST: f64 = 0.6;
 const PLANE_HALF_BROADCAST: f64 = 1.0;
 
+/// Setting up a tile that is made for any kernel, and a row that it reads.
+const ANY_SETUP: f64 = 10.0;
+const ANY_ROW: f64 = 3.0;
+
 /// Bytes that a tile reads of each row, most vectors crossing a line, and of L1. How much longer tiles take that read more, and find
 /// nothing there of the tile to the left. Measured on 256² maps: 32→1 5×5 reaches 91 GFLOP/s, 64→3 3×3 40.
 const PLANE_LINES: usize = 128;
@@ -182,21 +186,33 @@ const PLANE_BEYOND: f64 = 2.5;
 
 /// Each output channel reads all input channels; lanes and rows behind the output are computed.
 fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKernel<T>) -> f64 {
-    let [_, height, width] = shape.axes.map(|axis| axis.output);
+    let [depth, height, width] = shape.axes.map(|axis| axis.output);
     let columns = width.div_ceil(kernel.vectors * kernel.lanes);
-    let tiles = (height.div_ceil(kernel.rows) * columns * shape.out_channels) as f64;
-    let reads = (kernel.rows - 1) * kernel.stride + kernel.kernel;
-    let taps = kernel.kernel * kernel.kernel;
+    // A tile's rows are the dilation apart.
+    let apart = shape.axes[1].dilation;
+    let (each, more) = (height / apart, height % apart);
+    let rows = more * (each + 1).div_ceil(kernel.rows) + (apart - more) * each.div_ceil(kernel.rows);
+    let tiles = rows as f64 * depth as f64 * (columns * shape.out_channels) as f64;
+    let [kernel_depth, kernel_height, kernel_width] = shape.kernel();
+    let reads = (kernel.rows - 1) * kernel.stride + kernel_height;
+    let taps = kernel_height * kernel_width;
     let sums = (kernel.rows * kernel.vectors * taps) as f64;
-    let broadcast = if kernel.lanes < set.lanes { PLANE_HALF_BROADCAST } else { PLANE_BROADCAST };
+    let broadcast = if kernel.lanes * size_of::<T>() < 64 { PLANE_HALF_BROADCAST } else { PLANE_BROADCAST };
     let broadcasts = if kernel.resident { taps as f64 } else { broadcast * (kernel.rows * taps) as f64 };
-    let loads = load_cost::<T>(kernel.lanes) * (reads * kernel.loads) as f64;
-    let l1 = shape.in_channels.saturating_mul(reads * PLANE_LINES) <= PLANE_L1;
+    let (loads, setup, computed) = match kernel.kernel {
+        Some(_) => (kernel.loads, PLANE_SETUP, 1.0),
+        None => {
+            (kernel.loads * kernel_width, ANY_SETUP + ANY_ROW * reads as f64, inside_axis(&shape.axes[1]))
+        }
+    };
+    let loads = load_cost::<T>(kernel.lanes) * (reads * loads) as f64;
+    let planes = shape.in_channels.saturating_mul(kernel_depth);
+    let l1 = planes.saturating_mul(reads * PLANE_LINES) <= PLANE_L1;
     // Of a vector of half the lanes, two are done in the time of one.
     let share = kernel.lanes as f64 / set.lanes as f64;
-    let channel = share * (loads + broadcasts).max(sums) * if l1 { 1.0 } else { PLANE_BEYOND };
-    let store = PLANE_SETUP + PLANE_STORE * (kernel.rows * kernel.vectors) as f64;
-    tiles * (shape.in_channels as f64 * channel + store)
+    let channel = share * computed * (loads + broadcasts).max(sums) * if l1 { 1.0 } else { PLANE_BEYOND };
+    let store = setup + PLANE_STORE * (kernel.rows * kernel.vectors) as f64;
+    tiles * (planes as f64 * channel + store)
 }
 
 /// The rest of a vector of a direct tile that reads copied rows.
@@ -221,13 +237,11 @@ fn window_cost<T: Element>(shape: &Shape, set: &KernelSet<T>) -> f64 {
 
 /// The share of terms that do not read padding.
 fn inside(shape: &Shape) -> f64 {
-    shape
-        .axes
-        .iter()
-        .map(|a| {
-            // In floating point: an empty batch may be one of images as large as can be.
-            let inside: f64 = (0..a.kernel).map(|k| a.windows(k).len() as f64).sum();
-            inside / (a.kernel as f64 * a.output as f64)
-        })
-        .product()
+    shape.axes.iter().map(inside_axis).product()
+}
+
+fn inside_axis(axis: &Axis) -> f64 {
+    // In floating point: an empty batch may be one of images as large as can be.
+    let inside: f64 = (0..axis.kernel).map(|k| axis.windows(k).len() as f64).sum();
+    inside / (axis.kernel as f64 * axis.output as f64)
 }

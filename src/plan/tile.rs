@@ -4,8 +4,8 @@ use super::bands::{self, Choice, Widths};
 use super::{Lowering, Orientation};
 use crate::element::Element;
 use crate::gemm::partition::{Grid, Pieces};
-use crate::geometry::Shape;
-use crate::kernel::KernelSet;
+use crate::geometry::{Axis, Shape};
+use crate::kernel::{KernelSet, MOST_COLUMNS};
 use crate::pack::bands::Bands;
 use crate::pack::weights::has_raw;
 
@@ -61,7 +61,9 @@ impl Tiling {
         let [depth, height, width] = shape.axes.map(|axis| axis.output.max(1));
         let strips = bands.is_some_and(|bands| !bands.joined) && depth * height > 1;
         let (positions, step) = match tile.kind {
-            Kind::Planes => (width * set.planes[tile.family].rows, width),
+            Kind::Planes => {
+                (width.saturating_mul(set.planes[tile.family].rows * shape.axes[1].dilation), width)
+            }
             Kind::Strips => (width * set.strips.vectors, width),
             Kind::Windows => (shape.out_plane().max(1), 1),
             _ if strips => (width, width),
@@ -155,20 +157,26 @@ pub(super) fn direct<T: Element>(
     shape: &Shape,
     set: &'static KernelSet<T>,
 ) -> impl Iterator<Item = Tile> + use<T> {
-    let [depth, height, width] = shape.axes;
+    let [_, height, width] = shape.axes;
     let raw = has_raw(shape.out_channels, set.lanes);
-    let plane = depth.input == 1 && depth.output == 1 && depth.kernel == 1 && depth.pad_begin == 0;
-    let square = height.kernel == width.kernel && height.stride == width.stride;
-    let dense = height.dilation == 1 && width.dilation == 1;
-    // Where there is an image, and each window has a column inside, none of a tile's masked loads is far from it.
+    let square = height.kernel == width.kernel;
+    // Where there is an image, and each window begins or ends inside, none of a tile's masked loads is far from it.
     let last = width.origin(width.output.saturating_sub(1));
-    let overlaps = width.pad_begin < width.kernel as isize && last < width.input as isize && width.input > 0;
-    let in_place = raw && plane && square && dense && overlaps;
+    let span = |axis: &Axis| (axis.kernel - 1) * axis.dilation;
+    let overlaps = width.pad_begin <= span(&width) as isize && last < width.input as isize && width.input > 0;
+    let near = |axis: &Axis| axis.dilation == 1 || axis.stride == 1 && span(axis) <= axis.input;
+    let in_place = raw && overlaps && near(&height) && near(&width);
     let shape = *shape;
     direct_tiles(set).filter(move |tile| {
         let kernel = &set.planes[tile.family];
         match tile.kind {
-            Kind::Planes => in_place && kernel.kernel == width.kernel && kernel.stride == width.stride,
+            Kind::Planes => {
+                let made_for = match kernel.kernel {
+                    Some(taps) => square && taps == width.kernel,
+                    None => kernel.rows <= height.kernel && width.kernel <= MOST_COLUMNS,
+                };
+                in_place && made_for && [height.stride, width.stride] == [kernel.stride; 2]
+            }
             Kind::Strips => raw && bands::fits_whole(&shape, tile.widths(set)),
             _ => raw,
         }

@@ -116,6 +116,22 @@ unsafe fn half(a: __m256, b: __m256, odd: usize) -> __m256 {
     }
 }
 
+/// For [`Vector::every_third`] with each `first`: where each lane comes from, and which of these lanes come from the second and from
+/// the third vector.
+const THIRD: [[[i32; 8]; 3]; 3] = {
+    let (mut all, mut i) = ([[[0; 8]; 3]; 3], 0);
+    while i < 24 {
+        let (first, l) = (i / 8, i % 8);
+        let at = 3 * l + first;
+        all[first][0][l] = at as i32 % 8;
+        if at >= 8 {
+            all[first][at / 8][at % 8] = -1;
+        }
+        i += 1;
+    }
+    all
+};
+
 impl Vector for F32 {
     vector!(
         F32,
@@ -156,6 +172,19 @@ impl Vector for F32 {
                 _mm256_permutevar8x32_ps(high, rotated),
                 behind,
             ))
+        }
+    }
+
+    #[inline(always)]
+    fn every_third([a, b, c]: &[Self; 3], first: usize) -> Self {
+        // No two of the elements are in the same lane, so that they are put into one vector, then in order.
+        // SAFETY: a vector proves the instruction set.
+        unsafe {
+            let [from, second, third] = &THIRD[first];
+            let from = _mm256_loadu_si256(from.as_ptr().cast());
+            let low = _mm256_blendv_ps(a.0, b.0, _mm256_loadu_ps(second.as_ptr().cast()));
+            let all = _mm256_blendv_ps(low, c.0, _mm256_loadu_ps(third.as_ptr().cast()));
+            Self(_mm256_permutevar8x32_ps(all, from))
         }
     }
 

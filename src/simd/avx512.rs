@@ -152,6 +152,24 @@ const SECOND_F32: [[i32; 16]; 7] = seconds();
 const SECOND_F64: [[i64; 8]; 7] =
     [second(0), second(1), second(2), second(3), second(4), second(5), second(6)];
 
+/// For [`Vector::every_third`] with each `first`: of two vectors, then of what that gives and a third vector.
+const fn thirds<const LANES: usize>() -> [[[i32; LANES]; 2]; 3] {
+    let (mut all, mut i) = ([[[0; LANES]; 2]; 3], 0);
+    while i < 3 * LANES {
+        let (first, l) = (i / LANES, i % LANES);
+        let at = 3 * l + first;
+        let behind = at >= 2 * LANES;
+        all[first][0][l] = if behind { 0 } else { at as i32 };
+        all[first][1][l] = if behind { at - LANES } else { l } as i32;
+        i += 1;
+    }
+    all
+}
+
+const THIRD_F32: [[[i32; 16]; 2]; 3] = thirds();
+
+const THIRD_F64: [[[i32; 8]; 2]; 3] = thirds();
+
 /// Lane `l` is `from[l·stride]` where bit `l·stride` of `span` is set, for strides from 2 to 4.
 ///
 /// # Safety
@@ -225,6 +243,16 @@ impl Vector for F32 {
             let half = _mm512_permutex2var_ps(a.0, _mm512_or_epi32(even, odd), b.0);
             let lanes = _mm512_loadu_epi32(SECOND_F32[first].as_ptr());
             Self(if first < 2 { half } else { _mm512_permutex2var_ps(half, lanes, c.0) })
+        }
+    }
+
+    #[inline(always)]
+    fn every_third([a, b, c]: &[Self; 3], first: usize) -> Self {
+        let [low, high] = &THIRD_F32[first];
+        // SAFETY: a vector proves the instruction set; a row of the table is a vector.
+        unsafe {
+            let low = _mm512_permutex2var_ps(a.0, _mm512_loadu_epi32(low.as_ptr()), b.0);
+            Self(_mm512_permutex2var_ps(low, _mm512_loadu_epi32(high.as_ptr()), c.0))
         }
     }
 
@@ -361,6 +389,17 @@ impl Vector for F64 {
             let half = _mm512_permutex2var_pd(a.0, _mm512_or_epi64(even, odd), b.0);
             let lanes = _mm512_loadu_epi64(SECOND_F64[first].as_ptr());
             Self(if first < 2 { half } else { _mm512_permutex2var_pd(half, lanes, c.0) })
+        }
+    }
+
+    #[inline(always)]
+    fn every_third([a, b, c]: &[Self; 3], first: usize) -> Self {
+        let [low, high] = &THIRD_F64[first];
+        // SAFETY: a vector proves the instruction set; a row of the table is half a vector.
+        unsafe {
+            let low = _mm512_cvtepi32_epi64(_mm256_loadu_si256(low.as_ptr().cast()));
+            let high = _mm512_cvtepi32_epi64(_mm256_loadu_si256(high.as_ptr().cast()));
+            Self(_mm512_permutex2var_pd(_mm512_permutex2var_pd(a.0, low, b.0), high, c.0))
         }
     }
 

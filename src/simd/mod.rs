@@ -110,6 +110,20 @@ pub(crate) trait Vector: Copy {
         }
     }
 
+    /// Lane `l` becomes element `3·l + first` of the vectors of `blocks` in a row, for `first` below 3.
+    #[inline(always)]
+    fn every_third(blocks: &[Self; 3], first: usize) -> Self {
+        let mut all = [Self::Elem::ZERO; 3 * MAX_LANES];
+        // SAFETY: the array holds three vectors, of which no more than 3·LANES elements are read; a vector proves the
+        // instruction set.
+        unsafe {
+            for (i, block) in blocks.iter().enumerate() {
+                block.store(all.as_mut_ptr().add(i * Self::LANES));
+            }
+            Self::load_strided(all.as_ptr().add(first), 3)
+        }
+    }
+
     /// Writes the first `lanes` lanes only.
     ///
     /// # Safety
