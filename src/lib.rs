@@ -36,6 +36,7 @@
 
 #![deny(rustdoc::broken_intra_doc_links)]
 
+mod caches;
 mod chain;
 mod conv;
 mod element;

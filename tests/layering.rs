@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the lowest to the highest; each may import those before it. `gemm::blocking` and `gemm::partition`,
 /// pure arithmetic, come before the plan that asks them; the rest of `gemm` does what a plan says.
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 28] = [
     "element",
     "error",
     "geometry",
@@ -14,6 +14,7 @@ const ORDER: [&str; 27] = [
     "reference",
     "im2col",
     "isa",
+    "caches",
     "simd",
     "kernel",
     "pack",

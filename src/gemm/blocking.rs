@@ -2,15 +2,9 @@
 
 use std::ops::Range;
 
+use crate::caches::Caches;
 use crate::pack::buffer::LINE;
 use crate::pack::taps::TapBox;
-
-/// What a tile's packed weights may fill of L2 (256 KiB to 2 MiB on today's cores), so that they stay there while
-/// the positions go by.
-const WEIGHTS_BYTES: usize = 512 << 10;
-
-/// What a band of rows may fill of L2: it is read once for each tile of channels.
-pub(crate) const BAND_BYTES: usize = 256 << 10;
 
 /// What the tables of taps may fill: they are read along with every k of one channel.
 const TABLE_BYTES: usize = 128 << 10;
@@ -66,17 +60,15 @@ pub(crate) struct Limits {
 impl Limits {
     /// Where the weights of a tile, `bytes` for each k, are to stay in the cache, and tables take `bytes_per_tap`.
     pub(crate) fn weights(taps: usize, bytes: usize, bytes_per_tap: usize) -> Self {
-        Self { channels: WEIGHTS_BYTES / bytes / taps, taps: TABLE_BYTES / bytes_per_tap }
+        Self { channels: Caches::here().weights() / bytes / taps, taps: TABLE_BYTES / bytes_per_tap }
     }
 
     /// Where a channel of a band takes `bytes` with all `taps`, and `bytes_per_tap` with a part of them.
     pub(crate) fn bands(taps: usize, bytes: usize, bytes_per_tap: usize) -> Self {
         let table = TABLE_BYTES / size_of::<usize>();
-        let part = table.min(BAND_BYTES / bytes_per_tap);
-        Self {
-            channels: BAND_BYTES / bytes,
-            taps: if bytes <= BAND_BYTES && taps <= table { taps } else { part },
-        }
+        let band = Caches::here().band();
+        let part = table.min(band / bytes_per_tap);
+        Self { channels: band / bytes, taps: if bytes <= band && taps <= table { taps } else { part } }
     }
 
     /// Blocks of about `k` terms, and at most `taps` taps.

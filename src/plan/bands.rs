@@ -1,6 +1,7 @@
 //! How large the bands are that tiles with positions in the lanes read.
 
-use crate::gemm::blocking::{BAND_BYTES, Limits};
+use crate::caches::Caches;
+use crate::gemm::blocking::Limits;
 use crate::geometry::Shape;
 use crate::pack::bands::{Bands, Layout};
 
@@ -71,7 +72,8 @@ impl Choice {
         };
         let line = (len / piece) as f64 * vectors(piece) + vectors(len % piece);
         let layout = layout(shape, bands, widths);
-        let channels = (BAND_BYTES / bytes_of(layout.as_ref(), widths)).clamp(1, shape.in_channels);
+        let channels =
+            (Caches::here().band() / bytes_of(layout.as_ref(), widths)).clamp(1, shape.in_channels);
         Self {
             bands,
             vectors: lines as f64 * line,
@@ -132,23 +134,21 @@ pub(super) fn fits_whole(shape: &Shape, widths: Widths) -> bool {
 
 fn fits(shape: &Shape, bands: Bands, widths: Widths) -> bool {
     let channels = if widths.strips { shape.in_channels } else { 1 };
-    bytes(shape, bands, widths).saturating_mul(channels) <= BAND_BYTES
+    bytes(shape, bands, widths).saturating_mul(channels) <= Caches::here().band()
 }
 
 fn smallest(shape: &Shape, widths: Widths) -> Bands {
     Bands { rows: 1, cols: widths.wide.min(shape.axes[2].output.max(1)), joined: false }
 }
 
-/// Direct tiles compute as many planes from one band as have their rows in L1.
-const STRIP_BYTES: usize = 16 << 10;
-
-/// Output planes that have channels of their own, for which a band of direct tiles is made at a time.
+/// Output planes that have channels of their own, for which a band of direct tiles is made at a time: as many as have their rows in
+/// half of L1.
 pub(super) fn planes(shape: &Shape, bands: Bands, widths: Widths) -> usize {
     if shape.out_channels > 1 {
         return 1;
     }
     let all = bytes(shape, bands, widths).saturating_mul(shape.in_channels);
-    (STRIP_BYTES / all).clamp(1, shape.groups)
+    (Caches::here().l1 / 2 / all).clamp(1, shape.groups)
 }
 
 /// The bands for tiles of `widths` that cost least; of one narrow tile where only what is left beside an image that is read

@@ -2,6 +2,7 @@
 
 use super::bands::Choice;
 use super::{Kind, Lowering, Tile, row_blocks};
+use crate::caches::Caches;
 use crate::element::Element;
 use crate::gemm::blocking::{streamed, whole_lines};
 use crate::geometry::{Axis, Shape};
@@ -52,7 +53,6 @@ const CALL_OVERHEAD: f64 = 30.0;
 /// 384→64 1×1 14², 400 on 64→64 1×1 56², 1 000 and more on 3→64 7×7 with an output of 112².
 const TRANSPOSED_STORE: f64 = 11.0;
 const TRANSPOSED_STORE_BEYOND: f64 = 22.0;
-const L2_OUTPUT: usize = 1 << 20;
 
 /// Following the list of taps, for each k. A multiply-add of 512 bits hides it; of shorter ones two are done in a cycle, and
 /// what there is besides them fills it. Measured: AVX2's 6×16 reaches 67 % of the peak where its 4×24 reaches 90.
@@ -81,14 +81,14 @@ const TILE_SETUP: f64 = 16.0;
 /// 3×3: 4×24 reaches 46 GFLOP/s, 4×16 73.
 const UNSTREAMED_STORE: f64 = 20.0;
 
-/// Bytes of image values that are read again from L1, and how much longer tiles take that read them from beyond. Measured on
-/// 384→64 1×1 14² and 64→64 3×3: 108 GFLOP/s whatever the tile.
-const L1_VALUES: usize = 30 << 10;
+/// The share of L1 that holds image values, and how much longer tiles take that read them again from beyond. Measured on 384→64 1×1 14² and 64→64 3×3: 108 GFLOP/s
+/// whatever the tile.
+const L1_VALUES: f64 = 0.94;
 const L2_VALUES: f64 = 1.06;
 
-/// Bytes of weights that L2 holds beside a band, and how much longer tiles take where each line of them reads them all from
+/// The share of L2 that holds weights beside a band, and how much longer tiles take where each line of them reads them all from
 /// beyond. Measured: 8×48 reaches 104 GFLOP/s on 512→512 3 stride 2, where channels in lanes reach 113.
-const L2_WEIGHTS: f64 = (768 << 10) as f64;
+const L2_WEIGHTS: f64 = 0.75;
 const L3_WEIGHTS: f64 = 1.1;
 
 /// What a k of a tile takes besides, where a multiply-add of 256 bits takes half a cycle: loads that cross lines, and the loop.
@@ -122,7 +122,7 @@ fn channel_cost<T: Element>(
     let vectors = shape.out_channels.div_ceil(lanes);
     let k = shape.k() as f64 * inside(shape);
     let output = (n as f64) * (shape.out_channels * size_of::<T>()) as f64;
-    let store = if output > L2_OUTPUT as f64 { TRANSPOSED_STORE_BEYOND } else { TRANSPOSED_STORE };
+    let store = if output > Caches::here().l2 as f64 { TRANSPOSED_STORE_BEYOND } else { TRANSPOSED_STORE };
     let of = |v: usize| {
         let whole = (k_cost(lanes * size_of::<T>(), p * v, p + v) + list) * (n as f64 / p as f64);
         k * whole + tiles * (CALL_OVERHEAD + store * (v * lanes) as f64)
@@ -146,7 +146,7 @@ fn position_cost<T: Element>(
     let streamed = streamed(shape.output_len()) && whole_lines(shape.out_plane(), size);
     let store = if streamed && !whole_lines(v * lanes, size) { UNSTREAMED_STORE } else { VECTOR_STORE };
     let values = shape.k() * v * lanes * size;
-    let reading = if values > L1_VALUES { L2_VALUES } else { 1.0 };
+    let reading = if values as f64 > L1_VALUES * Caches::here().l1 as f64 { L2_VALUES } else { 1.0 };
     let mut tiles = LINE_STEP;
     for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
         let tile = 1 << log2_rows;
@@ -155,7 +155,7 @@ fn position_cost<T: Element>(
         tiles += rows.div_ceil(tile) as f64 * (of_one + choice.resuming(sums));
     }
     let weights = k * (shape.out_channels * size_of::<T>()) as f64;
-    let streaming = if weights > L2_WEIGHTS { L3_WEIGHTS } else { 1.0 };
+    let streaming = if weights > L2_WEIGHTS * Caches::here().l2 as f64 { L3_WEIGHTS } else { 1.0 };
     choice.vectors * streaming * tiles / v as f64 + choice.copying
 }
 
@@ -178,10 +178,9 @@ const PLANE_HALF_BROADCAST: f64 = 1.0;
 const ANY_SETUP: f64 = 10.0;
 const ANY_ROW: f64 = 3.0;
 
-/// Bytes that a tile reads of each row, most vectors crossing a line, and of L1. How much longer tiles take that read more, and find
-/// nothing there of the tile to the left. Measured on 256² maps: 32→1 5×5 reaches 91 GFLOP/s, 64→3 3×3 40.
+/// Bytes that a tile reads of each row, most vectors crossing a line. How much longer tiles take that read more than L1 holds, and
+/// find nothing there of the tile to the left. Measured on 256² maps: 32→1 5×5 reaches 91 GFLOP/s, 64→3 3×3 40.
 const PLANE_LINES: usize = 128;
-const PLANE_L1: usize = 32 << 10;
 const PLANE_BEYOND: f64 = 2.5;
 
 /// Each output channel reads all input channels; lanes and rows behind the output are computed.
@@ -207,7 +206,7 @@ fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKerne
     };
     let loads = load_cost::<T>(kernel.lanes) * (reads * loads) as f64;
     let planes = shape.in_channels.saturating_mul(kernel_depth);
-    let l1 = planes.saturating_mul(reads * PLANE_LINES) <= PLANE_L1;
+    let l1 = planes.saturating_mul(reads * PLANE_LINES) <= Caches::here().l1;
     // Of a vector of half the lanes, two are done in the time of one.
     let share = kernel.lanes as f64 / set.lanes as f64;
     let channel = share * computed * (loads + broadcasts).max(sums) * if l1 { 1.0 } else { PLANE_BEYOND };
