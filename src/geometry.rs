@@ -2,6 +2,8 @@
 //!
 //! All arithmetic is checked here, once, so that nothing after it can overflow.
 
+use std::ops::Range;
+
 use crate::error::{Argument, Channels, Error, Result};
 
 /// How an image is extended (or, where negative, cropped) before the windows slide over it.
@@ -300,16 +302,25 @@ impl Axis {
     }
 
     /// The windows that read inside the image with tap `k`.
-    pub(crate) fn windows(&self, k: usize) -> std::ops::Range<usize> {
+    pub(crate) fn windows(&self, k: usize) -> Range<usize> {
         self.inside((k * self.dilation) as isize - self.pad_begin, self.output)
     }
 
+    /// The taps with which window `p` reads inside the image.
+    pub(crate) fn taps(&self, p: usize) -> Range<usize> {
+        self.those_inside(self.origin(p), self.dilation, self.kernel)
+    }
+
     /// Those of `len` coordinates, a stride apart from `start` on, that lie inside the image.
-    pub(crate) fn inside(&self, start: isize, len: usize) -> std::ops::Range<usize> {
+    pub(crate) fn inside(&self, start: isize, len: usize) -> Range<usize> {
+        self.those_inside(start, self.stride, len)
+    }
+
+    fn those_inside(&self, start: isize, step: usize, len: usize) -> Range<usize> {
         let first_at = |coordinate: isize| match usize::try_from(coordinate - start) {
             // Small problems are made of such divisions.
-            Ok(distance) if self.stride == 1 => distance.min(len),
-            Ok(distance) => distance.div_ceil(self.stride).min(len),
+            Ok(distance) if step == 1 => distance.min(len),
+            Ok(distance) => distance.div_ceil(step).min(len),
             Err(_) => 0,
         };
         // At 0 and at the end: the first that lies there or behind.

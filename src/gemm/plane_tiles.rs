@@ -67,13 +67,12 @@ impl<T: Element> Step<'_, T> {
                     (x, shape.in_plane()),
                 );
                 // Taps whose planes lie outside the image are left out.
-                let first = (0..depth.kernel).find_map(|tap| Some((tap, depth.read(d, tap)?)));
-                let (tap, read) = first.unwrap_or_default();
+                let taps = depth.taps(d);
                 let planes = Planes {
-                    x: x.wrapping_add(read * x_depth),
-                    depths: (tap..depth.kernel).filter(|&tap| depth.read(d, tap).is_some()).count(),
+                    x: x.wrapping_add(depth.read(d, taps.start).unwrap_or(0) * x_depth),
+                    depths: taps.len(),
                     x_depth: depth.dilation.wrapping_mul(x_depth),
-                    w: planes.w.wrapping_add(tap * w_depth),
+                    w: planes.w.wrapping_add(taps.start * w_depth),
                     ..planes
                 };
                 // SAFETY: the set's instruction set is available. The planes are as large as said, and each channel has a

@@ -59,6 +59,8 @@ unsafe fn accumulate<V: Vector, const UNIT: bool>(
     // SAFETY: the caller vouches for the instruction set, the weights and the image, inside of which everything is read.
     unsafe {
         let mut sum = V::splat(V::Elem::default());
+        let interior = UNIT && width.interior(at[2], at[2] + lanes - 1);
+        let all = V::mask(0, lanes);
         for _ in 0..windows.channels {
             for kd in 0..depth.kernel {
                 let d = depth.read(at[0], kd);
@@ -69,6 +71,15 @@ unsafe fn accumulate<V: Vector, const UNIT: bool>(
                     };
                     let row = channel.wrapping_add((d * height.input + h) * width.input);
                     let mut start = width.origin(at[2]);
+                    if interior {
+                        let mut from = row.wrapping_offset(start);
+                        for _ in 0..width.kernel {
+                            sum = V::load_masked(from, all).mul_add(V::splat(*w), sum);
+                            from = from.wrapping_add(width.dilation);
+                            w = w.wrapping_add(1);
+                        }
+                        continue;
+                    }
                     for _ in 0..width.kernel {
                         let [first, end] = inside::<UNIT>(width, start, lanes);
                         if first < end {
