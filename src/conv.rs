@@ -1,8 +1,8 @@
-//! The public face: [`Conv`], its builder, and the [`Workspace`] that it runs in.
+//! The public face: [`Conv`] and its builder.
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::element::Element;
 use crate::epilogue::{Activation, Epilogue};
@@ -12,10 +12,11 @@ use crate::gemm::tiles::{Output, collect};
 use crate::geometry::{Geometry, Padding, Params};
 use crate::isa::{Available, Isa};
 use crate::kernel::{self, KernelSet};
-use crate::pack::buffer::{Line, Scratch};
+use crate::pack::buffer::Scratch;
 use crate::pack::weights::PackedWeights;
 use crate::parallel::Parallelism;
 use crate::plan::{Algorithm, Plan, Tuning};
+use crate::workspace::{Key, NEXT_LAYER, Workspace};
 
 /// A convolution layer over `D` spatial axes: weights packed for this machine, ready for images of any size and
 /// batches of any number.
@@ -197,10 +198,7 @@ impl<T: Element, const D: usize> Conv<T, D> {
     ) -> Result<()> {
         let key = Key::new(self.id, batch, extent);
         let Workspace { scratch, plan, .. } = workspace;
-        let plan = match plan {
-            Some((known, plan)) if *known == key => plan,
-            other => &mut other.insert((key, self.plan(batch, extent)?)).1,
-        };
+        let plan = plan.get(key, || self.plan(batch, extent))?;
         let weights = match &self.weights {
             Stored::Raw(raw) => Weights::Raw(raw),
             Stored::Packed(packed) => Weights::Packed(packed),
@@ -338,7 +336,6 @@ impl<T: Element, const D: usize> ConvBuilder<T, D> {
     /// Those of [`Params::validate`]; a weight, bias or slopes of the wrong length; a clamp out of order; an
     /// instruction set that is not available or not known.
     pub fn build(self, weight: &[T]) -> Result<Conv<T, D>> {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let Self { params, bias, activation, isa, algorithm, tuning } = self;
         params.validate()?;
         check_len(Argument::Weight, weight.len(), params.weight_len()?)?;
@@ -351,7 +348,7 @@ impl<T: Element, const D: usize> ConvBuilder<T, D> {
             pack(&params, weight, set.lanes, &mut packed)?;
             Stored::Packed(packed)
         };
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let id = NEXT_LAYER.fetch_add(1, Ordering::Relaxed);
         Ok(Conv { params, set, algorithm, tuning, epilogue, weights, id })
     }
 }
@@ -385,46 +382,5 @@ impl<'a, T: Element> ForwardOptions<'a, T> {
     pub const fn parallelism(mut self, parallelism: Parallelism) -> Self {
         self.parallelism = parallelism;
         self
-    }
-}
-
-/// Memory for calls to work in, and the plan of the last extents. It grows to what the largest call needs, at most
-/// 1 MiB for each thread (packed weights of one-call functions and [`Algorithm::Im2col`] aside), and can be used with any layer.
-#[derive(Default)]
-pub struct Workspace {
-    pub(crate) scratch: Scratch,
-    plan: Option<(Key, Plan)>,
-    /// Memory of weights that are packed for one call.
-    pub(crate) weights: Vec<Line>,
-}
-
-impl Workspace {
-    /// An empty one; nothing is allocated yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-}
-
-impl fmt::Debug for Workspace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workspace").field("plan", &self.plan).finish_non_exhaustive()
-    }
-}
-
-/// What a plan was made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Key {
-    layer: u64,
-    batch: usize,
-    extent: [usize; 3],
-    rank: usize,
-}
-
-impl Key {
-    fn new<const D: usize>(layer: u64, batch: usize, extent: [usize; D]) -> Self {
-        let mut extents = [0; 3];
-        extents[..D].copy_from_slice(&extent);
-        Self { layer, batch, extent: extents, rank: D }
     }
 }

@@ -23,6 +23,14 @@ pub enum Argument {
     Slopes,
     /// The im2col matrix, `[N, C_in · kernel, positions]`.
     Columns,
+    /// The gradient with respect to the input, shaped like it.
+    InputGradient,
+    /// The gradient with respect to the weights, shaped like them.
+    WeightGradient,
+    /// The gradient with respect to the bias, shaped like it.
+    BiasGradient,
+    /// The gradient with respect to the output, shaped like it.
+    OutputGradient,
 }
 
 impl fmt::Display for Argument {
@@ -35,6 +43,10 @@ impl fmt::Display for Argument {
             Self::Residual => "residual",
             Self::Slopes => "slopes",
             Self::Columns => "columns",
+            Self::InputGradient => "input gradient",
+            Self::WeightGradient => "weight gradient",
+            Self::BiasGradient => "bias gradient",
+            Self::OutputGradient => "output gradient",
         })
     }
 }
@@ -103,6 +115,24 @@ pub enum Error {
         window: usize,
         /// `input + pad_begin + pad_end`; negative where more is cropped than there is.
         padded: isize,
+    },
+    /// A transposed convolution has nothing to start from along an axis, or cuts all that it makes.
+    NoOutput {
+        /// The spatial axis.
+        axis: usize,
+        /// The input's extent.
+        input: usize,
+        /// What the output's would be.
+        output: i128,
+    },
+    /// The output padding of a transposed convolution is neither below its stride nor below its dilation.
+    OutputPaddingTooLarge {
+        /// The spatial axis.
+        axis: usize,
+        /// The output padding.
+        actual: usize,
+        /// What it may be at most.
+        most: usize,
     },
     /// An extent along an axis is over `isize::MAX` once padded or dilated.
     AxisTooLarge {
@@ -173,6 +203,14 @@ impl fmt::Display for Error {
                 f,
                 "the window on axis {axis} is dilation·(kernel−1)+1 = {window} long, \
                  it has to fit into the padded input, {padded}"
+            ),
+            Self::NoOutput { axis, input, output } => write!(
+                f,
+                "the output on axis {axis} would be {output} long for an input of {input}, both have to be at least 1"
+            ),
+            Self::OutputPaddingTooLarge { axis, actual, most } => write!(
+                f,
+                "output_padding[{axis}] is {actual}, it has to be below the stride or the dilation, at most {most}"
             ),
             Self::AxisTooLarge { axis, what } => {
                 write!(f, "{what} on axis {axis} is over {}, the largest extent", isize::MAX)

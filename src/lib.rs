@@ -36,6 +36,7 @@
 
 #![deny(rustdoc::broken_intra_doc_links)]
 
+mod backward;
 mod caches;
 mod chain;
 mod conv;
@@ -51,14 +52,19 @@ mod kernel;
 mod one_call;
 mod pack;
 mod parallel;
+mod phases;
 mod plan;
 pub mod reference;
 mod simd;
+mod slices;
 #[doc = include_str!("../docs/textbook.md")]
 pub mod textbook {}
+mod transpose;
+mod workspace;
 
+pub use backward::{BackwardOptions, backward_bias, backward_input};
 pub use chain::{ReceptiveField, output_extents, receptive_field};
-pub use conv::{Conv, Conv1d, Conv2d, Conv3d, ConvBuilder, ForwardOptions, Workspace};
+pub use conv::{Conv, Conv1d, Conv2d, Conv3d, ConvBuilder, ForwardOptions};
 pub use element::Element;
 pub use epilogue::Activation;
 pub use error::{Argument, Channels, Error, Result};
@@ -68,3 +74,7 @@ pub use isa::{ISA_VARIABLE, Isa};
 pub use one_call::{conv1d, conv2d, conv3d};
 pub use parallel::Parallelism;
 pub use plan::{Algorithm, Lowering, Orientation, Plan, Tuning, kernel_names};
+pub use transpose::{
+    ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeBuilder, TransposeParams,
+};
+pub use workspace::Workspace;

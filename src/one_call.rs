@@ -1,6 +1,6 @@
 //! Convolutions whose weights change with every call.
 
-use crate::conv::{Workspace, checked, pack};
+use crate::conv::{checked, pack};
 use crate::element::Element;
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Argument, Result, check_len};
@@ -12,6 +12,7 @@ use crate::kernel;
 use crate::pack::weights::PackedWeights;
 use crate::parallel::Parallelism;
 use crate::plan::{Algorithm, Plan, Tuning};
+use crate::workspace::Workspace;
 
 /// One convolution whose weights change with every call, over one axis; see [`conv2d`].
 ///

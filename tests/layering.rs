@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the lowest to the highest; each may import those before it. `gemm::blocking` and `gemm::partition`,
 /// pure arithmetic, come before the plan that asks them; the rest of `gemm` does what a plan says.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 32] = [
     "element",
     "error",
     "geometry",
     "chain",
     "epilogue",
+    "slices",
     "reference",
     "im2col",
     "isa",
     "caches",
     "simd",
     "kernel",
+    "phases",
     "pack",
     "parallel",
     "gemm::blocking",
@@ -28,7 +30,9 @@ const ORDER: [&str; 28] = [
     "gemm::plane_tiles",
     "gemm::position_tiles",
     "gemm::driver",
+    "gemm::phase_blocks",
     "gemm",
+    "workspace",
     "forward",
     "backward",
     "transpose",
@@ -36,12 +40,13 @@ const ORDER: [&str; 28] = [
     "one_call",
 ];
 
-const MAY_BE_UNSAFE: [&str; 7] = [
+const MAY_BE_UNSAFE: [&str; 8] = [
     "simd/",
     "kernel/",
     "pack/",
     "gemm/tiles.rs",
     "gemm/channel_tiles.rs",
+    "gemm/phase_blocks.rs",
     "gemm/plane_tiles.rs",
     "gemm/position_tiles.rs",
 ];

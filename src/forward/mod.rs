@@ -5,7 +5,7 @@ mod materialised;
 use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::error::Result;
-use crate::gemm::step::Job;
+use crate::gemm::step::{Addend, Job, PlaneLayout};
 use crate::gemm::tiles::Output;
 use crate::kernel::KernelSet;
 use crate::pack::buffer::Scratch;
@@ -42,7 +42,9 @@ pub(crate) fn run<T: Element>(call: &Call<'_, T>, scratch: &mut Scratch, y: Outp
             let &Call { plan, set, x, residual, epilogue, parallelism, .. } = call;
             let parts = plan.parts(parallelism.threads());
             scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes()))?;
-            Job { plan, set, weights, x, residual, epilogue, y: &y }.run(parallelism, parts, scratch);
+            let addend = residual.map_or(Addend::Nothing, Addend::Residual);
+            let layout = PlaneLayout { stride: plan.shape.out_plane(), first: 0 };
+            Job { plan, set, weights, x, addend, epilogue, y: &y, layout }.run(parallelism, parts, scratch);
             Ok(())
         }
     }

@@ -31,6 +31,12 @@ impl<T: Element> Job<'_, T> {
         });
     }
 
+    /// Computes `task`, which is one of a direct tile only if it has whole rows.
+    pub(crate) fn run_block(&self, task: &Task, scratch: Carver<'_>) {
+        let Some(tiling) = &self.plan.tiling else { return };
+        self.run_task(task, tiling.tile, &mut Tables::new(scratch, self, tiling.tile));
+    }
+
     fn run_task(&self, task: &Task, tile: Tile, tables: &mut Tables<'_, T>) {
         let shape = &self.plan.shape;
         for block in self.plan.blocking.blocks(shape.in_channels, shape.kernel()) {

@@ -4,6 +4,7 @@ pub(crate) mod blocking;
 mod channel_tiles;
 pub(crate) mod driver;
 pub(crate) mod partition;
+pub(crate) mod phase_blocks;
 mod plane_tiles;
 mod position_tiles;
 pub(crate) mod step;

@@ -154,7 +154,7 @@ impl<T: Element> Step<'_, T> {
             w_channel: shape.taps(),
             count: channels.len(),
             rows,
-            y_step: shape.out_plane(),
+            y_step: self.job.layout.stride,
             destination: Destination { row_stride, cols, stream: false, ..destination },
         }
     }

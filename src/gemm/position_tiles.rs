@@ -132,7 +132,7 @@ impl<T: Element> Step<'_, T> {
         let size = size_of::<T>();
         let index = self.job.index(self.task, self.task.channels.start, positions.start);
         let lead = self.job.y.at(index).align_offset(LINE);
-        let aligned = whole_lines(self.job.plan.shape.out_plane(), size) && lead < LINE / size;
+        let aligned = whole_lines(self.job.layout.stride, size) && lead < LINE / size;
         if aligned && positions.len() >= MIN_ALIGNED { lead } else { 0 }
     }
 

@@ -17,9 +17,29 @@ pub(crate) struct Job<'a, T: 'static> {
     pub(crate) set: &'static KernelSet<T>,
     pub(crate) weights: &'a PackedWeights<T>,
     pub(crate) x: &'a [T],
-    pub(crate) residual: Option<&'a [T]>,
+    pub(crate) addend: Addend<'a, T>,
     pub(crate) epilogue: &'a Epilogue<T>,
     pub(crate) y: &'a Output<'a, T>,
+    pub(crate) layout: PlaneLayout,
+}
+
+/// What is added to the sums before the activation.
+#[derive(Clone, Copy)]
+pub(crate) enum Addend<'a, T> {
+    Nothing,
+    /// A tensor that is laid out like the output.
+    Residual(&'a [T]),
+    /// What the output holds.
+    Output,
+}
+
+/// Where the planes of a convolution's output lie, of which the output may be a part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlaneLayout {
+    /// From a plane to the next.
+    pub(crate) stride: usize,
+    /// The output's first element, were it the whole.
+    pub(crate) first: usize,
 }
 
 /// Where a tile is in the output: the first and the number of its channels and positions.
@@ -36,21 +56,21 @@ impl<T: Element> Job<'_, T> {
     pub(super) fn index(&self, task: &Task, channel: usize, position: usize) -> usize {
         let shape = &self.plan.shape;
         let plane = (task.image * shape.groups + task.group) * shape.out_channels + channel;
-        plane * shape.out_plane() + position
+        plane * self.layout.stride + position - self.layout.first
     }
 
     /// What happens to the sums from element `index` of the output on, which is of channel `channel`, counted through all groups.
     pub(super) fn finish(&self, channel: usize, index: usize) -> Finish<'_, T> {
         let epilogue = self.epilogue;
-        match (self.residual, epilogue.activation.clamp()) {
-            (None, Some((lo, hi))) => Finish::Clamp { bias: epilogue.bias[channel..].as_ptr(), lo, hi },
-            (residual, _) => Finish::Full {
-                epilogue,
-                channel,
-                residual: residual.map(|residual| residual[index..].as_ptr()),
-                run: self.set.finish,
-            },
-        }
+        let residual = match (self.addend, epilogue.activation.clamp()) {
+            (Addend::Nothing, Some((lo, hi))) => {
+                return Finish::Clamp { bias: epilogue.bias[channel..].as_ptr(), lo, hi };
+            }
+            (Addend::Nothing, None) => None,
+            (Addend::Residual(residual), _) => Some(residual[index..].as_ptr()),
+            (Addend::Output, _) => Some(self.y.at(index).cast_const()),
+        };
+        Finish::Full { epilogue, channel, residual, run: self.set.finish }
     }
 }
 
@@ -92,7 +112,7 @@ impl<T: Element> Step<'_, T> {
     }
 
     pub(super) fn destination(&self, place: Place) -> Destination<'_, T> {
-        let plane = self.job.plan.shape.out_plane();
+        let plane = self.job.layout.stride;
         let index = self.job.index(self.task, place.channel, place.position);
         let channel = self.task.group * self.job.plan.shape.out_channels + place.channel;
         debug_assert!(index + (place.rows - 1) * plane + place.cols <= self.job.y.len());

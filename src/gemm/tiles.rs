@@ -41,6 +41,20 @@ impl<'a, T: Element> Output<'a, T> {
         self.start.wrapping_add(index)
     }
 
+    /// `len` elements from `index` on.
+    ///
+    /// # Safety
+    /// Nobody else uses them meanwhile.
+    ///
+    /// # Panics
+    /// Where there are not so many.
+    #[allow(clippy::mut_from_ref, reason = "as of a cell")]
+    pub(crate) unsafe fn slice(&self, index: usize, len: usize) -> &mut [MaybeUninit<T>] {
+        assert!(index <= self.len && len <= self.len - index);
+        // SAFETY: they lie inside; the caller vouches that they are this slice's alone.
+        unsafe { std::slice::from_raw_parts_mut(self.start.wrapping_add(index).cast(), len) }
+    }
+
     /// All of it, as zeros.
     pub(crate) fn zeroed(self) -> &'a mut [T] {
         // SAFETY: the borrow is exclusive and ends here; the elements are initialised before they are seen.

@@ -87,6 +87,11 @@ impl<'a> Carver<'a> {
         view(taken, len)
     }
 
+    /// What is left, to be used again.
+    pub(crate) fn reborrow(&mut self) -> Carver<'_> {
+        Carver { rest: self.rest }
+    }
+
     /// Two carvers of what is left, in the given ratio.
     pub(crate) fn split(self, [first, second]: [usize; 2]) -> [Self; 2] {
         // As products of whole shares, so that each gets at least as many lines as were reserved for it.

@@ -4,6 +4,7 @@
 use crate::element::Element;
 use crate::error::Result;
 use crate::pack::buffer::{Aligned, Line};
+use crate::phases::PhaseTaps;
 
 /// One layout for both orientations and every tile of an instruction set and element type.
 pub(crate) struct PackedWeights<T> {
@@ -31,19 +32,72 @@ impl<T: Element> PackedWeights<T> {
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
     pub(crate) fn pack(&mut self, weight: &[T], channels: usize, k: usize, lanes: usize) -> Result<()> {
-        (self.k, self.lanes, self.blocks) = (k, lanes, channels.div_ceil(lanes));
-        let groups = weight.len() / (channels * k);
-        // Divided before it is multiplied: packed depthwise weights are `lanes` times as many as given.
-        self.raw = (groups * self.blocks).saturating_mul(k * lanes);
-        let given = if has_raw(channels, lanes) { weight.len() } else { 0 };
-        let data = self.data.resize(self.raw.saturating_add(given))?;
-        data[self.raw..].copy_from_slice(&weight[..given]);
-        let panels = data[..self.raw].chunks_exact_mut(k * lanes);
+        let (panels, given) = self.resize(weight.len() / (channels * k), channels, k, lanes)?;
+        given.copy_from_slice(&weight[..given.len()]);
+        let panels = panels.chunks_exact_mut(k * lanes);
         let rows = weight.chunks_exact(channels * k).flat_map(|group| group.chunks(lanes * k));
         for (panel, rows) in panels.zip(rows) {
             pack_panel(rows, k, lanes, panel);
         }
         Ok(())
+    }
+
+    /// Packs, of the weights `[groups · out_channels][channels][kernel]` of a convolution, those of a phase of its input gradient:
+    /// `[groups · channels][out_channels][taps]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub(crate) fn pack_phase(
+        &mut self,
+        weight: &[T],
+        [groups, out_channels, channels]: [usize; 3],
+        kernel: [usize; 3],
+        taps: &[PhaseTaps; 3],
+        lanes: usize,
+    ) -> Result<()> {
+        let [all, count] = [kernel.iter().product::<usize>(), taps.iter().map(|taps| taps.count).product()];
+        let k = out_channels * count;
+        let (panels, given) = self.resize(groups, channels, k, lanes)?;
+        if !channels.is_multiple_of(lanes) {
+            panels.fill(T::ZERO);
+        }
+        let kernels = weight.chunks_exact(all).enumerate();
+        for (index, kernel_taps) in kernels {
+            let (out, channel) = (index / channels, index % channels);
+            let (group, out) = (out / out_channels, out % out_channels);
+            let panel = (group * channels.div_ceil(lanes) + channel / lanes) * k + out * count;
+            let to = panels[panel * lanes + channel % lanes..].iter_mut().step_by(lanes);
+            if count == all {
+                // A stride of 1 along all axes.
+                to.zip(kernel_taps.iter().rev()).for_each(|(to, &w)| *to = w);
+            } else {
+                to.zip(selected(kernel_taps, kernel, taps)).for_each(|(to, w)| *to = w);
+            }
+            if !given.is_empty() {
+                let to = &mut given[((group * channels + channel) * out_channels + out) * count..][..count];
+                to.iter_mut().zip(selected(kernel_taps, kernel, taps)).for_each(|(to, w)| *to = w);
+            }
+        }
+        Ok(())
+    }
+
+    /// Room for `groups` times `channels` times `k` weights: the panels and, where [`has_raw`], the weights as they were given.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    fn resize(
+        &mut self,
+        groups: usize,
+        channels: usize,
+        k: usize,
+        lanes: usize,
+    ) -> Result<(&mut [T], &mut [T])> {
+        (self.k, self.lanes, self.blocks) = (k, lanes, channels.div_ceil(lanes));
+        // Packed depthwise weights are `lanes` times as many as given.
+        self.raw = (groups * self.blocks).saturating_mul(k * lanes);
+        let given = if has_raw(channels, lanes) { groups * channels * k } else { 0 };
+        let data = self.data.resize(self.raw.saturating_add(given))?;
+        Ok(data.split_at_mut(self.raw))
     }
 
     /// The panel of one group's `block`-th vector of channels, `[k][lanes]`, and all behind it.
@@ -66,6 +120,21 @@ impl<T: Element> PackedWeights<T> {
 /// Whether the weights as they were given are kept, where a group has `channels` output channels.
 pub(crate) fn has_raw(channels: usize, lanes: usize) -> bool {
     channels < lanes
+}
+
+/// The weights of a phase's taps, in its order.
+fn selected<T: Element>(
+    weights: &[T],
+    [_, height, width]: [usize; 3],
+    taps: &[PhaseTaps; 3],
+) -> impl Iterator<Item = T> {
+    let [depths, heights, widths] = *taps;
+    (0..depths.count).flat_map(move |d| {
+        (0..heights.count).flat_map(move |h| {
+            let row = (depths.tap(d) * height + heights.tap(h)) * width;
+            (0..widths.count).map(move |w| weights[row + widths.tap(w)])
+        })
+    })
 }
 
 /// Transposes at most `lanes` rows of `k` weights.

@@ -2,6 +2,7 @@
 
 mod bands;
 mod cost;
+mod phased;
 mod tile;
 mod tuning;
 
@@ -17,6 +18,7 @@ use crate::pack::bands::{Bands, Layout};
 use crate::pack::buffer::lines_for;
 use crate::pack::taps::TapWindow;
 use cost::cost;
+pub(crate) use phased::{InputPlan, Phased, Planned};
 pub(crate) use tile::{Kind, Tile, Tiling, row_blocks};
 use tile::{candidates, direct, direct_tiles};
 use tuning::not_applicable;
@@ -39,6 +41,17 @@ const PART_COST: f64 = 10_000.0;
 /// A thread's work, in units of [`PART_COST`], from which on it is cut in two. Measured: two parts a thread take no
 /// longer than one in the best case, and 5 to 15 % less in the median of a machine that does other things as well.
 const LARGE_PARTS: usize = 16;
+
+/// Into how many parts so much work, in multiply-adds, is cut for `threads` threads.
+fn parts(work: f64, threads: usize, forced: Option<usize>) -> usize {
+    // An `as` cast saturates.
+    let worthwhile = (work / PART_COST) as usize;
+    match forced {
+        Some(parts) => parts,
+        None if threads > 1 && worthwhile / threads >= LARGE_PARTS => 2 * threads,
+        None => threads.min(worthwhile),
+    }
+}
 
 /// What a convolution of given extents will run. `Display` explains it.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,12 +89,15 @@ impl Plan {
         if algorithm == Algorithm::Im2col {
             return Self::materialised::<T>(shape, set.isa, tuning);
         }
-        let shape = if shape.is_pointwise() { shape.as_one_row() } else { shape };
+        // A block is some rows.
+        let one_row = shape.is_pointwise() && !tuning.in_blocks;
+        let shape = if one_row { shape.as_one_row() } else { shape };
         let gemm = candidates(set).filter(|_| algorithm != Algorithm::Direct);
         let best = direct(&shape, set)
             .filter(|_| algorithm != Algorithm::Gemm)
             .chain(gemm)
             .filter(|tile| tuning.kernel.is_none_or(|name| name == tile.name(set)))
+            .filter(|tile| !(tuning.in_blocks && tile.kind == Kind::Windows))
             .filter(|tile| tuning.orientation.is_none_or(|o| o == tile.orientation()))
             .flat_map(|tile| lowerings(&shape, tile, tuning.lowering).map(move |lowering| (tile, lowering)))
             .map(|(tile, lowering)| {
@@ -218,14 +234,10 @@ impl Plan {
             return 1;
         };
         let work = self.cost * (self.shape.batch * self.shape.groups) as f64;
-        // An `as` cast saturates.
-        let worthwhile = (work / PART_COST) as usize;
-        let parts = match self.parts {
-            Some(parts) => parts,
-            None if threads > 1 && worthwhile / threads >= LARGE_PARTS => 2 * threads,
-            None => threads.min(worthwhile),
-        };
-        if parts <= 1 { 1 } else { parts.min(tiling.fine.tiles().max(1)) }
+        match parts(work, threads, self.parts) {
+            0 | 1 => 1,
+            parts => parts.min(tiling.fine.tiles().max(1)),
+        }
     }
 
     /// Scratch for each part, in bytes.

@@ -12,8 +12,8 @@ pub enum Algorithm {
     /// This crate's blocked GEMM over the virtual im2col matrix.
     Gemm,
     /// Sliding windows over one output plane at a time, where a group has few output channels (fewer than a vector has lanes).
-    /// Square kernels of 3 or 5 taps at a stride of 1 or 2 on both axes and of 7 at a stride of 1, without dilation, read the
-    /// image in place; others read copied rows, all input channels of a group at a time, which have to fit in the cache.
+    /// The common square kernels at strides of 1 to 3 and, on AVX-512, any at a stride of 1 read the image in place; others read copied
+    /// rows, all input channels of a group at a time, which have to fit in the cache.
     Direct,
     /// The im2col matrix in memory and `matrixmultiply`: the baseline. Its sums are not in this crate's order, and
     /// its workspace grows with the image.
@@ -61,6 +61,8 @@ pub struct Tuning {
     pub band: Option<[usize; 2]>,
     /// Parts that the work is cut into, at most.
     pub parts: Option<usize>,
+    /// Rectangles of the output are computed apart.
+    pub(crate) in_blocks: bool,
 }
 
 impl Tuning {

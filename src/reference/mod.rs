@@ -13,6 +13,12 @@
 //! # Ok::<(), convgemm::Error>(())
 //! ```
 
+mod gradient;
+mod transpose;
+
+pub use gradient::{Expected, GradientOracle};
+pub use transpose::TransposeOracle;
+
 use crate::element::Element;
 use crate::epilogue::{Activation, normalise_bias};
 use crate::error::{Argument, Result, check_len};

@@ -1,0 +1,168 @@
+//! The gradient of the input: a convolution of the output's gradient with the weights in reverse, or one for each phase of the
+//! strides.
+
+use std::any::Any;
+
+use crate::backward::BackwardOptions;
+use crate::element::Element;
+use crate::epilogue::{Activation, Epilogue};
+use crate::error::{Argument, Result, check_len};
+use crate::gemm::phase_blocks::PhasedJob;
+use crate::gemm::step::{Addend, Job, PlaneLayout};
+use crate::gemm::tiles::Output;
+use crate::geometry::{Geometry, Params, Shape};
+use crate::isa::Available;
+use crate::kernel::{self, KernelSet};
+use crate::pack::buffer::Scratch;
+use crate::pack::weights::PackedWeights;
+use crate::parallel::Parallelism;
+use crate::phases::phase_taps;
+use crate::plan::InputPlan;
+use crate::workspace::Workspace;
+
+/// The gradient with respect to the input: `∂L/∂x` from `∂L/∂y`.
+///
+/// Shapes, for a convolution of the given `geometry`: `output_gradient` `[batch, C_out, output extent…]`, `weight`
+/// `[C_out, C_in / groups, kernel…]`, `input_gradient` `[batch, C_in, input extent…]`. Elements that no window reads get 0.
+///
+/// Each element is one chain of fused multiply-adds from +0.0 over (output channel, position in the output's gradient) ascending,
+/// as in [`crate::reference::GradientOracle`]; the result has the same bytes for any number of threads and instruction set with
+/// fused multiply-add. With [`BackwardOptions::accumulate`] the finished sum is added to what is given.
+///
+/// Allocates nothing once `workspace` has seen this geometry.
+///
+/// ```
+/// use convgemm::{BackwardOptions, Params, Workspace, backward_input};
+/// let geometry = Params::new(1, 1, [2, 2]).geometry(1, [3, 3])?;
+/// let mut gradient = [0.0_f32; 9];
+/// let (dy, weight) = ([1.0; 4], [0.0, 1.0, 2.0, 3.0]);
+/// let options = BackwardOptions::new();
+/// backward_input(&geometry, &dy, &weight, &options, &mut gradient, &mut Workspace::new())?;
+/// assert_eq!(gradient, [0.0, 1.0, 1.0, 2.0, 6.0, 4.0, 2.0, 5.0, 3.0]);
+/// # Ok::<(), convgemm::Error>(())
+/// ```
+///
+/// # Errors
+/// A slice of the wrong length, an unknown or unavailable instruction set, no memory. Nothing has been written then.
+pub fn backward_input<T: Element, const D: usize>(
+    geometry: &Geometry<D>,
+    output_gradient: &[T],
+    weight: &[T],
+    options: &BackwardOptions,
+    input_gradient: &mut [T],
+    workspace: &mut Workspace,
+) -> Result<()> {
+    check_len(Argument::OutputGradient, output_gradient.len(), geometry.output_len())?;
+    check_len(Argument::Weight, weight.len(), geometry.weight_len())?;
+    check_len(Argument::InputGradient, input_gradient.len(), geometry.input_len())?;
+    let set = kernel::set::<T>(Available::choose(options.isa)?);
+    if input_gradient.is_empty() {
+        return Ok(());
+    }
+    let Workspace { scratch, input_gradient: slot, .. } = workspace;
+    let state = State::of(slot, geometry.shape, set)?;
+    pack_phases(geometry.params(), weight, set.lanes, &mut state.weights)?;
+    let call = InputCall {
+        plan: &state.plan,
+        set,
+        weights: &state.weights,
+        x: output_gradient,
+        add: options.accumulate,
+        epilogue: &state.epilogue,
+        parallelism: options.parallelism,
+    };
+    call.run(scratch, Output::new(input_gradient))
+}
+
+/// What a workspace keeps from call to call.
+struct State<T: 'static> {
+    shape: Shape,
+    set: &'static KernelSet<T>,
+    plan: InputPlan,
+    weights: Vec<PackedWeights<T>>,
+    /// Of nothing.
+    epilogue: Epilogue<T>,
+}
+
+impl<T: Element> State<T> {
+    fn of<'w>(
+        slot: &'w mut Option<Box<dyn Any + Send + Sync>>,
+        shape: Shape,
+        set: &'static KernelSet<T>,
+    ) -> Result<&'w mut Self> {
+        let known = slot.as_ref().and_then(|state| state.downcast_ref::<Self>());
+        if known.is_none_or(|state| state.shape != shape || !std::ptr::eq(state.set, set)) {
+            let weights = match slot.take().map(Box::<dyn Any + Send + Sync>::downcast::<Self>) {
+                Some(Ok(state)) => state.weights,
+                _ => Vec::new(),
+            };
+            let epilogue = Epilogue::new(None, Activation::Identity, shape.groups * shape.in_channels)?;
+            *slot = Some(Box::new(Self { shape, set, plan: InputPlan::new(shape, set)?, weights, epilogue }));
+        }
+        let state = slot.as_mut().and_then(|state| state.downcast_mut());
+        Ok(state.expect("what was just put there"))
+    }
+}
+
+/// Packs the weights of each phase, reusing the memory of `packed`.
+///
+/// # Errors
+/// [`crate::Error::OutOfMemory`].
+pub(crate) fn pack_phases<T: Element, const D: usize>(
+    params: &Params<D>,
+    weight: &[T],
+    lanes: usize,
+    packed: &mut Vec<PackedWeights<T>>,
+) -> Result<()> {
+    let groups = params.groups;
+    let channels = [groups, params.out_channels / groups, params.in_channels / groups];
+    let mut kernel = [1; 3];
+    kernel[3 - D..].copy_from_slice(&params.kernel);
+    for (i, taps) in phase_taps(params).enumerate() {
+        if packed.len() == i {
+            packed.push(PackedWeights::reusing(Vec::new()));
+        }
+        packed[i].pack_phase(weight, channels, kernel, &taps, lanes)?;
+    }
+    Ok(())
+}
+
+/// What a call works on: lengths are checked.
+pub(crate) struct InputCall<'a, T: 'static> {
+    pub(crate) plan: &'a InputPlan,
+    pub(crate) set: &'static KernelSet<T>,
+    /// Of each phase.
+    pub(crate) weights: &'a [PackedWeights<T>],
+    /// The output's gradient.
+    pub(crate) x: &'a [T],
+    /// Whether the result is added to what is there.
+    pub(crate) add: bool,
+    pub(crate) epilogue: &'a Epilogue<T>,
+    pub(crate) parallelism: Parallelism,
+}
+
+impl<T: Element> InputCall<'_, T> {
+    /// Writes every element of `y`, which is initialised where it is added to.
+    ///
+    /// # Errors
+    /// No memory for scratch; nothing has been written then.
+    pub(crate) fn run(&self, scratch: &mut Scratch, y: Output<'_, T>) -> Result<()> {
+        let &Self { set, weights, x, add, epilogue, parallelism, .. } = self;
+        match self.plan {
+            InputPlan::Whole(plan) => {
+                let parts = plan.parts(parallelism.threads());
+                scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes()))?;
+                let addend = if add { Addend::Output } else { Addend::Nothing };
+                let layout = PlaneLayout { stride: plan.shape.out_plane(), first: 0 };
+                let job = Job { plan, set, weights: &weights[0], x, addend, epilogue, y: &y, layout };
+                job.run(parallelism, parts, scratch);
+            }
+            InputPlan::Phased(plan) => {
+                let parts = plan.parts(parallelism.threads());
+                scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes::<T>()))?;
+                PhasedJob { plan, set, weights, x, add, epilogue, y: &y }.run(parallelism, parts, scratch);
+            }
+        }
+        Ok(())
+    }
+}

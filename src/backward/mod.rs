@@ -1,0 +1,9 @@
+//! The gradients of a convolution.
+
+mod bias;
+pub(crate) mod input;
+mod options;
+
+pub use bias::backward_bias;
+pub use input::backward_input;
+pub use options::BackwardOptions;

@@ -1,0 +1,165 @@
+//! The plan of an input gradient: of its phases, and of the blocks that are computed of all of them together.
+
+use super::{Algorithm, PART_COST, Plan, Tuning, parts};
+use crate::element::Element;
+use crate::error::Result;
+use crate::geometry::Shape;
+use crate::kernel::KernelSet;
+use crate::pack::buffer::{LINE, lines_for};
+use crate::phases::{Phase, phases};
+
+/// What the phases of a block may fill: they are read again at once, to be put in place.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// Channels of a block of the GEMM's, at most: a few tiles.
+const BLOCK_CHANNELS: usize = 64;
+
+/// Fewest blocks of work that is worth sharing.
+const FEWEST_BLOCKS: usize = 16;
+
+/// How an input gradient is computed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum InputPlan {
+    /// At a stride of 1: as one convolution.
+    Whole(Box<Plan>),
+    Phased(Box<Phased>),
+}
+
+impl InputPlan {
+    /// For a convolution of `shape`, of which the input has elements.
+    ///
+    /// # Errors
+    /// Those of [`Plan::new`].
+    pub(crate) fn new<T: Element>(shape: Shape, set: &'static KernelSet<T>) -> Result<Self> {
+        if shape.axes.iter().any(|axis| axis.stride > 1) {
+            return Ok(Self::Phased(Box::new(Phased::new(shape, set)?)));
+        }
+        let (_, whole) = phases(&shape).next().expect("an input with elements");
+        let plan = Plan::new(whole.shape, set, Algorithm::Auto, Tuning::default())?;
+        Ok(Self::Whole(Box::new(plan)))
+    }
+}
+
+/// A phase and how it is computed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Planned {
+    /// The index of its weights.
+    pub(crate) weights: usize,
+    pub(crate) phase: Phase,
+    pub(crate) plan: Plan,
+}
+
+/// A part of the input gradient: so many channels, and rows and columns of each phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub(crate) channels: usize,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+}
+
+/// What an input gradient of a convolution at a stride over 1 will run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Phased {
+    /// The convolution.
+    pub(crate) shape: Shape,
+    /// Those that the image has elements of.
+    pub(crate) phases: Vec<Planned>,
+    /// Rows of planes that the channels of a block are of; 1 where they are counted through all groups.
+    pub(crate) groups: usize,
+    pub(crate) channels: usize,
+    /// Depths, rows and columns of the largest phase.
+    pub(crate) extents: [usize; 3],
+    pub(crate) block: Block,
+}
+
+impl Phased {
+    /// # Errors
+    /// Those of [`Plan::new`].
+    pub(crate) fn new<T: Element>(shape: Shape, set: &'static KernelSet<T>) -> Result<Self> {
+        let extents = shape.axes.map(|axis| axis.input.div_ceil(axis.stride).max(1));
+        let phases: Vec<_> = phases(&shape).collect();
+        let width: usize = phases.iter().map(|(_, phase)| phase.shape.axes[2].output).sum();
+        let row = width.max(1).saturating_mul(size_of::<T>());
+        // Of longer rows a part is computed at a time, which direct tiles can't do.
+        let algorithm = if row > BLOCK_BYTES { Algorithm::Gemm } else { Algorithm::Auto };
+        let tuning = Tuning { in_blocks: true, ..Tuning::default() };
+        let planned = |(weights, phase): (usize, Phase)| {
+            Ok(Planned { weights, phase, plan: Plan::new(phase.shape, set, algorithm, tuning)? })
+        };
+        let phases = phases.into_iter().map(planned).collect::<Result<Vec<_>>>()?;
+        let direct = phases.iter().all(|planned| planned.plan.algorithm() == Algorithm::Direct);
+        let (groups, channels) =
+            if direct { (1, shape.groups * shape.in_channels) } else { (shape.groups, shape.in_channels) };
+        let mut plan = Self {
+            shape,
+            phases,
+            groups,
+            channels,
+            extents,
+            block: Block { channels: 1, rows: 1, cols: extents[2] },
+        };
+        plan.block = if row > BLOCK_BYTES {
+            let cols = (extents[2] / row.div_ceil(BLOCK_BYTES)).max(1);
+            Block { cols, ..plan.block }
+        } else {
+            let most = if direct { usize::MAX } else { BLOCK_CHANNELS };
+            // Direct tiles take whole planes, those of the GEMM many channels.
+            let plane = if direct { row.saturating_mul(extents[1]) } else { row };
+            let channels = (BLOCK_BYTES / plane.max(1)).clamp(1, channels.min(most));
+            let rows = (BLOCK_BYTES / (channels * row)).clamp(1, extents[1]);
+            Block { channels, rows, cols: extents[2] }
+        };
+        while plan.cost() > FEWEST_BLOCKS as f64 * PART_COST && plan.blocks() < FEWEST_BLOCKS {
+            if direct && plan.block.channels > 1 {
+                plan.block.channels = plan.block.channels.div_ceil(2);
+            } else if plan.block.rows > 1 {
+                plan.block.rows = plan.block.rows.div_ceil(2);
+            } else {
+                break;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Blocks along (images, groups, channels, depths, rows, columns).
+    pub(crate) fn grid(&self) -> [usize; 6] {
+        let [depth, height, width] = self.extents;
+        let Block { channels, rows, cols } = self.block;
+        [
+            self.shape.batch,
+            self.groups,
+            self.channels.div_ceil(channels),
+            depth,
+            height.div_ceil(rows),
+            width.div_ceil(cols),
+        ]
+    }
+
+    pub(crate) fn blocks(&self) -> usize {
+        // Each block has an element of the input, which exists.
+        self.grid().iter().product()
+    }
+
+    fn cost(&self) -> f64 {
+        let images = (self.shape.batch * self.shape.groups) as f64;
+        self.phases.iter().map(|planned| planned.plan.cost * images).sum()
+    }
+
+    /// Into how many parts the blocks are cut for `threads` threads.
+    pub(crate) fn parts(&self, threads: usize) -> usize {
+        parts(self.cost(), threads, None).clamp(1, self.blocks().max(1))
+    }
+
+    /// Elements of a phase in a block, at most.
+    pub(crate) fn phase_len(&self, planned: &Planned) -> usize {
+        let Block { channels, rows, cols } = self.block;
+        channels * rows * cols.min(planned.phase.shape.axes[2].output)
+    }
+
+    /// Scratch for each part, in bytes.
+    pub(crate) fn scratch_bytes<T>(&self) -> usize {
+        let buffers: usize = self.phases.iter().map(|planned| lines_for::<T>(self.phase_len(planned))).sum();
+        let most = self.phases.iter().map(|planned| planned.plan.scratch_bytes()).max();
+        buffers * LINE + most.unwrap_or(0)
+    }
+}

@@ -1,0 +1,318 @@
+//! The gradients and the transposed convolution against their oracles, and against each other.
+
+mod common;
+
+use approx::assert_abs_diff_eq;
+use common::{Random, announce, reduced};
+use convgemm::reference::{Expected, GradientOracle, Oracle, TransposeOracle};
+use convgemm::{
+    Activation, BackwardOptions, ConvTranspose, Element, Error, Geometry, Isa, Padding, Parallelism, Params,
+    Workspace, backward_bias, backward_input,
+};
+
+/// Everything that a convolution's gradients are made of.
+struct Data<T> {
+    x: Vec<T>,
+    weight: Vec<T>,
+    dy: Vec<T>,
+}
+
+impl<T: Element> Data<T> {
+    fn new<const D: usize>(geometry: &Geometry<D>, mut draw: impl FnMut() -> f64) -> Self {
+        let mut vector = |len| (0..len).map(|_| T::from_f64(draw())).collect();
+        let lens = [geometry.input_len(), geometry.weight_len(), geometry.output_len()];
+        let [x, weight, dy] = lens.map(&mut vector);
+        Self { x, weight, dy }
+    }
+
+    fn reals<const D: usize>(geometry: &Geometry<D>) -> Self {
+        let mut random = Random(5);
+        Self::new(geometry, || random.real())
+    }
+
+    fn oracle<const D: usize>(&self, geometry: &Geometry<D>) -> GradientOracle<'_, T, D> {
+        GradientOracle::new(geometry, &self.x, &self.weight, &self.dy).unwrap()
+    }
+}
+
+/// The same bytes where multiply-adds are fused, else no further from the exact value than rounding allows.
+fn compare<T: Element>(isa: Isa, what: &str, y: &[T], exact: &[T], bound: impl Fn(usize) -> Expected) {
+    assert_eq!(y.len(), exact.len());
+    for (i, (&y, &exact)) in y.iter().zip(exact).enumerate() {
+        if isa.is_fused() {
+            assert_eq!(y.to_f64().to_bits(), exact.to_f64().to_bits(), "{what} [{i}]: {y:?}, {exact:?}");
+        } else {
+            let expected = bound(i);
+            assert_abs_diff_eq!(y.to_f64(), expected.value, epsilon = expected.bound);
+        }
+    }
+}
+
+fn input_gradient<T: Element, const D: usize>(
+    geometry: &Geometry<D>,
+    data: &Data<T>,
+    options: &BackwardOptions,
+    given: T,
+    workspace: &mut Workspace,
+) -> Vec<T> {
+    let mut gradient = vec![given; geometry.input_len()];
+    backward_input(geometry, &data.dy, &data.weight, options, &mut gradient, workspace).unwrap();
+    gradient
+}
+
+/// The input gradient on every instruction set, overwriting NaNs and added to something, serial and in parts.
+fn check_input<T: Element, const D: usize>(
+    params: &Params<D>,
+    batch: usize,
+    extent: [usize; D],
+    workspace: &mut Workspace,
+) {
+    let Ok(geometry) = params.geometry(batch, extent) else { return };
+    let data = Data::<T>::reals(&geometry);
+    let oracle = data.oracle(&geometry);
+    let exact = oracle.input_gradient();
+    for isa in Isa::available() {
+        let what = format!("{params:?} {batch} × {extent:?} {isa} {}", T::NAME);
+        let options = BackwardOptions::new().isa(isa);
+        let nan = T::from_f64(f64::NAN);
+        let gradient = input_gradient(&geometry, &data, &options, nan, workspace);
+        compare(isa, &what, &gradient, &exact, |i| oracle.input_expected_at(i));
+        let serial = options.parallelism(Parallelism::Serial);
+        let same = input_gradient(&geometry, &data, &serial, nan, workspace);
+        compare(Isa::Portable, &what, &same, &gradient, |i| oracle.input_expected_at(i));
+        let (three, add) = (T::from_f64(3.0), options.accumulate(true));
+        let added = input_gradient(&geometry, &data, &add, three, workspace);
+        let both: Vec<T> = gradient.iter().map(|g| T::from_f64(g.to_f64() + 3.0)).collect();
+        for (i, (added, both)) in added.iter().zip(&both).enumerate() {
+            assert_eq!(added.to_f64(), both.to_f64(), "{what} accumulated [{i}]");
+        }
+    }
+}
+
+#[test]
+fn input_gradients_in_two_dimensions() {
+    announce("input_gradients_in_two_dimensions");
+    let mut workspace = Workspace::new();
+    for (c_in, c_out, groups) in [(1, 1, 1), (3, 8, 1), (20, 17, 1), (6, 6, 6), (4, 8, 4), (40, 36, 2)] {
+        for (kernel, stride, dilation) in [
+            ([1, 1], [1, 1], [1, 1]),
+            ([3, 3], [1, 1], [1, 1]),
+            ([5, 2], [1, 1], [1, 3]),
+            ([1, 1], [2, 2], [1, 1]),
+            ([3, 3], [2, 2], [1, 1]),
+            ([2, 2], [2, 2], [1, 1]),
+            ([3, 4], [2, 3], [2, 1]),
+            ([3, 3], [4, 1], [1, 2]),
+            ([2, 3], [5, 4], [5, 6]),
+        ] {
+            for ([top, left], [bottom, right]) in
+                [([0, 0], [0, 0]), ([1, 1], [1, 1]), ([2, 0], [0, 3]), ([-1, 2], [1, -2])]
+            {
+                if reduced() && top != 1 {
+                    continue;
+                }
+                let params =
+                    Params::new(c_in, c_out, kernel).stride(stride).dilation(dilation).groups(groups);
+                let params = params.pad_begin([top, left]).pad_end([bottom, right]);
+                for (batch, extent) in [(1, [9, 10]), (2, [16, 7])] {
+                    check_input::<f32, 2>(&params, batch, extent, &mut workspace);
+                }
+                check_input::<f64, 2>(&params, 1, [8, 11], &mut workspace);
+            }
+        }
+    }
+}
+
+#[test]
+fn input_gradients_in_one_and_three_dimensions() {
+    announce("input_gradients_in_one_and_three_dimensions");
+    let mut workspace = Workspace::new();
+    for (kernel, stride, dilation, padding) in
+        [(3, 1, 1, 1), (3, 2, 1, 1), (4, 3, 2, 2), (1, 7, 1, 0), (9, 2, 1, 12), (2, 100, 1, 0), (2, 2, 40, 3)]
+    {
+        for (c_in, c_out, groups) in [(2, 3, 1), (18, 34, 2), (5, 5, 5)] {
+            let params = Params::<1>::new(c_in, c_out, [kernel]).groups(groups);
+            let params = params.stride([stride]).dilation([dilation]).padding([padding]);
+            for length in [1, 2, 50, 333] {
+                check_input::<f32, 1>(&params, 2, [length], &mut workspace);
+            }
+            let params = Params::<3>::new(c_in, c_out, [kernel.min(4), 1, kernel.min(3)]).groups(groups);
+            let params = params.stride([stride, 2, stride]).dilation([dilation, 1, 1]).padding([padding; 3]);
+            check_input::<f32, 3>(&params, 1, [5, 4, 9], &mut workspace);
+        }
+    }
+}
+
+/// Rows that are longer than what is computed at a time, and channels that are more.
+#[test]
+fn input_gradients_of_long_rows_and_many_channels() {
+    announce("input_gradients_of_long_rows_and_many_channels");
+    let mut workspace = Workspace::new();
+    let params = Params::<1>::new(2, 3, [3]).stride([2]).padding([1]);
+    check_input::<f32, 1>(&params, 1, [100_003], &mut workspace);
+    let params = Params::new(150, 20, [3, 3]).stride([2, 2]).padding([1, 1]);
+    check_input::<f32, 2>(&params, 1, [33, 40], &mut workspace);
+    let params = Params::new(70, 70, [3, 3]).stride([2, 2]).padding([1, 1]).groups(70);
+    check_input::<f32, 2>(&params, 2, [64, 61], &mut workspace);
+}
+
+#[test]
+fn bias_gradients() {
+    for (batch, extent) in
+        [(1, [1, 1]), (3, [7, 7]), (2, [56, 50]), (1, [1, 3000]), (9, [4, 1030]), (0, [3, 3])]
+    {
+        let geometry = Params::new(2, 3, [1, 1]).geometry(batch, extent).unwrap();
+        let data = Data::<f32>::reals(&geometry);
+        let exact = data.oracle(&geometry).bias_gradient();
+        let mut gradient = [f32::NAN; 3];
+        backward_bias(&geometry, &data.dy, &BackwardOptions::new(), &mut gradient).unwrap();
+        assert_eq!(
+            gradient.map(f32::to_bits).to_vec(),
+            exact.iter().map(|g| g.to_bits()).collect::<Vec<_>>()
+        );
+        let mut added = [1.0; 3];
+        backward_bias(&geometry, &data.dy, &BackwardOptions::new().accumulate(true), &mut added).unwrap();
+        assert_eq!(added, gradient.map(|g| g + 1.0));
+        let sum: f64 = data.dy.iter().map(|&dy| f64::from(dy)).sum();
+        let total: f64 = gradient.iter().map(|&g| f64::from(g)).sum();
+        assert_abs_diff_eq!(total, sum, epsilon = 1e-2);
+    }
+}
+
+/// ⟨Cx, y⟩ = ⟨x, Cᵀy⟩ = ⟨w, G(x, y)⟩, exactly on integers.
+#[test]
+fn the_oracles_are_adjoint() {
+    let mut random = Random(3);
+    for (kernel, stride, dilation, padding, groups) in [
+        ([3, 2], [1, 2], [2, 1], [1, 0], 1),
+        ([2, 3], [3, 1], [1, 3], [2, 2], 2),
+        ([1, 5], [2, 2], [1, 1], [0, 7], 2),
+    ] {
+        let params =
+            Params::new(4, 6, kernel).stride(stride).dilation(dilation).padding(padding).groups(groups);
+        let geometry = params.geometry(2, [9, 8]).unwrap();
+        let data = Data::<f64>::new(&geometry, || random.integer(3));
+        let y = Oracle::new(&params, 2, [9, 8], &data.x, &data.weight).unwrap().output();
+        let oracle = data.oracle(&geometry);
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let expected = dot(&y, &data.dy);
+        assert_eq!(dot(&data.x, &oracle.input_gradient()), expected);
+        assert_eq!(dot(&data.weight, &oracle.weight_gradient()), expected);
+    }
+}
+
+/// A transposed convolution on every instruction set.
+fn check_transpose<T: Element, const D: usize>(
+    build: impl Fn(Isa) -> ConvTranspose<T, D>,
+    bias: &[T],
+    activation: &Activation<T>,
+    batch: usize,
+    extent: [usize; D],
+    weight: &[T],
+) {
+    let mut workspace = Workspace::new();
+    for isa in Isa::available() {
+        let layer = build(isa);
+        let Ok(geometry) = layer.params().convolution(batch, extent) else { continue };
+        let mut random = Random(8);
+        let x: Vec<T> = (0..geometry.output_len()).map(|_| T::from_f64(random.real())).collect();
+        let oracle = TransposeOracle::new(&geometry, &x, weight).unwrap();
+        let oracle = oracle.bias(bias).unwrap().activation(activation.clone()).unwrap();
+        let mut y = vec![T::from_f64(f64::NAN); geometry.input_len()];
+        layer.forward_into(&x, batch, extent, Parallelism::default(), &mut y, &mut workspace).unwrap();
+        let what = format!("{layer:?} {extent:?}");
+        let exact = oracle.output();
+        match activation {
+            Activation::Identity => compare(isa, &what, &y, &exact, |i| oracle.expected_at(i)),
+            // Its scalar form is not that of vectors, nor do all instruction sets fuse.
+            _ => y.iter().zip(&exact).for_each(|(y, exact)| {
+                assert_abs_diff_eq!(y.to_f64(), exact.to_f64(), epsilon = 1e-5);
+            }),
+        }
+        let again = layer.forward(&x, batch, extent).unwrap();
+        assert!(again.iter().zip(&y).all(|(a, b)| a.to_f64().to_bits() == b.to_f64().to_bits()), "{what}");
+    }
+}
+
+#[test]
+fn transposed_convolutions() {
+    announce("transposed_convolutions");
+    for (kernel, stride, dilation, padding, output_padding) in [
+        ([2, 2], [2, 2], [1, 1], [0, 0], [0, 0]),
+        ([3, 3], [2, 2], [1, 1], [1, 1], [1, 1]),
+        ([4, 4], [2, 2], [1, 1], [1, 1], [0, 0]),
+        ([3, 3], [1, 1], [1, 1], [1, 1], [0, 0]),
+        ([1, 1], [3, 2], [1, 1], [0, 0], [2, 1]),
+        ([3, 2], [2, 1], [3, 2], [1, 0], [2, 1]),
+        ([2, 5], [4, 3], [1, 2], [0, 3], [3, 0]),
+    ] {
+        for (c_in, c_out, groups) in [(1, 1, 1), (5, 20, 1), (33, 4, 1), (8, 8, 8), (4, 6, 2)] {
+            let mut random = Random(2);
+            let mut vector = |len| -> Vec<f32> { (0..len).map(|_| random.real() as f32).collect() };
+            let weight = vector(c_in * (c_out / groups) * kernel.iter().product::<usize>());
+            let bias = vector(c_out);
+            for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
+                let build = |isa| {
+                    ConvTranspose::<f32, 2>::builder(c_in, c_out, kernel)
+                        .stride(stride)
+                        .dilation(dilation)
+                        .padding(padding)
+                        .output_padding(output_padding)
+                        .groups(groups)
+                        .bias(&bias)
+                        .activation(activation.clone())
+                        .isa(isa)
+                        .build(&weight)
+                        .unwrap()
+                };
+                for extent in [[5, 6], [1, 1], [12, 3]] {
+                    check_transpose(build, &bias, &activation, 2, extent, &weight);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn extents_of_transposed_convolutions() {
+    let builder = || ConvTranspose::<f32, 1>::builder(1, 1, [3]);
+    let extent = |builder: convgemm::ConvTransposeBuilder<f32, 1>| {
+        builder.build(&[1.0; 3]).unwrap().output_extent([5]).map(|[extent]| extent)
+    };
+    assert_eq!(extent(builder()), Ok(7));
+    assert_eq!(extent(builder().stride([2]).padding([1])), Ok(9));
+    assert_eq!(extent(builder().stride([2]).padding([1]).output_padding([1])), Ok(10));
+    assert_eq!(extent(builder().stride([2]).padding(Padding::SameUpper)), Ok(10));
+    assert_eq!(extent(builder().stride([4]).padding(Padding::SameLower)), Ok(20));
+    let cut = extent(builder().padding([4])).unwrap_err();
+    assert_eq!(cut, Error::NoOutput { axis: 0, input: 5, output: -1 });
+    assert_eq!(
+        cut.to_string(),
+        "the output on axis 0 would be -1 long for an input of 5, both have to be at least 1"
+    );
+    let padding = builder().stride([2]).output_padding([2]).build(&[1.0; 3]).unwrap_err();
+    assert_eq!(padding, Error::OutputPaddingTooLarge { axis: 0, actual: 2, most: 1 });
+    assert_eq!(
+        padding.to_string(),
+        "output_padding[0] is 2, it has to be below the stride or the dilation, at most 1"
+    );
+}
+
+#[test]
+fn slices_of_wrong_lengths_are_refused_before_anything_is_written() {
+    let geometry = Params::new(1, 1, [2, 2]).geometry(1, [3, 3]).unwrap();
+    let options = BackwardOptions::new();
+    let mut gradient = [7.0_f32; 9];
+    for (dy, weight, len, argument) in
+        [(3, 4, 9, "output gradient"), (4, 3, 9, "weight"), (4, 4, 8, "input gradient")]
+    {
+        let (dy, weight) = (vec![1.0; dy], vec![1.0; weight]);
+        let error =
+            backward_input(&geometry, &dy, &weight, &options, &mut gradient[..len], &mut Workspace::new())
+                .unwrap_err();
+        assert!(error.to_string().contains(argument), "{error}");
+    }
+    assert_eq!(gradient, [7.0; 9]);
+    let error = backward_bias(&geometry, &[1.0; 4], &options, &mut gradient[..2]).unwrap_err();
+    assert!(error.to_string().contains("bias gradient"), "{error}");
+}
