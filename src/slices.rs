@@ -1,9 +1,10 @@
 //! The order in which the gradients of weights and bias are summed over images and positions: a function of the shape alone.
 //!
-//! The positions of each image are cut into *chunks*: rows of one plane of the output, as many as make about [`CHUNK`] positions,
-//! or parts of a row that is longer. In a chunk, lane `l` of [`LANES`] sums the positions `l`, `l + LANES`, …, counted from the
-//! chunk's first, in ascending order; [`join_lanes`] adds the lanes up. All chunks of all images, in ascending order, are dealt out to
-//! [`SLICES`] *slices* in equal shares; a slice adds its chunks up in ascending order, and [`join_slices`] adds the slices up.
+//! The positions of each image are cut into *pieces*: rows of one plane of the output, as many as make about [`CHUNK`] positions,
+//! or parts of a row that is longer. Consecutive pieces that together have no more positions are a *chunk*. Lane `l` of [`LANES`]
+//! sums the positions `l`, `l + LANES`, … of each piece of a chunk, counted from the piece's first, in ascending order; then the lanes
+//! are added up. All chunks of all images, in ascending order, are dealt out to [`SLICES`] *slices* in equal shares; a slice adds its
+//! chunks up in ascending order; then the slices are added up. Lanes, and slices, are added up as a tree, see [`join`].
 //!
 //! Vectors of any width hold the lanes, and threads can share slices, without a change to any sum.
 
@@ -27,49 +28,57 @@ pub(crate) struct Slices {
     images: usize,
     /// Output planes, and the rows and columns of each.
     extents: [usize; 3],
-    /// Rows and columns of a chunk, at most.
+    /// Rows and columns of a piece, and pieces of a chunk, at most.
     pub(crate) rows: usize,
     pub(crate) cols: usize,
+    pub(crate) pieces: usize,
 }
 
 impl Slices {
     pub(crate) fn new(shape: &Shape) -> Self {
         let extents = shape.axes.map(|axis| axis.output);
-        let [_, height, width] = extents;
-        let pieces = |len: usize, most: usize| len.div_ceil(len.div_ceil(most));
+        let [depth, height, width] = extents;
+        // Equal shares rather than full ones and a rest.
+        let share = |len: usize, most: usize| len.div_ceil(len.div_ceil(most).max(1));
         let (rows, cols) =
-            if width > CHUNK { (1, pieces(width, CHUNK)) } else { (pieces(height, CHUNK / width), width) };
-        Self { images: shape.batch, extents, rows, cols }
+            if width > CHUNK { (1, share(width, CHUNK)) } else { (share(height, CHUNK / width), width) };
+        let planes = shape.batch.saturating_mul(depth);
+        let pieces = if rows < height || cols < width { 1 } else { share(planes, CHUNK / (rows * cols)) };
+        Self { images: shape.batch, extents, rows, cols, pieces }
     }
 
-    /// Chunks along (images, depths, rows, columns).
+    /// Pieces along (images, depths, rows, columns).
     fn grid(&self) -> [usize; 4] {
         let [depth, height, width] = self.extents;
         [self.images, depth, height.div_ceil(self.rows), width.div_ceil(self.cols)]
     }
 
-    /// The chunks of slice `slice`.
-    pub(crate) fn chunks(&self, slice: usize) -> impl Iterator<Item = Chunk> + use<> {
-        let (this, grid) = (*self, self.grid());
-        // Less than 2⁶⁰, for each has an element of the output.
-        let count: usize = grid.iter().product();
-        (count * slice / SLICES..count * (slice + 1) / SLICES).map(move |mut index| {
-            let mut at = [0; 4];
-            for (at, count) in at.iter_mut().zip(grid).rev() {
-                *at = index % count;
-                index /= count;
-            }
-            let [image, depth, row, col] = at;
-            let [_, height, width] = this.extents;
-            let (row, col) = (row * this.rows, col * this.cols);
-            Chunk {
-                image,
-                at: [depth, row, col],
-                rows: this.rows.min(height - row),
-                cols: this.cols.min(width - col),
-                position: (depth * height + row) * width + col,
-            }
-        })
+    /// The chunks of slice `slice`, each as a range of pieces.
+    pub(crate) fn chunks(&self, slice: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        // Fewer than 2⁶⁰, for each has an element of the output.
+        let (count, each) = (self.grid().iter().product::<usize>(), self.pieces.max(1));
+        let chunks = count.div_ceil(each);
+        (chunks * slice / SLICES..chunks * (slice + 1) / SLICES)
+            .map(move |chunk| chunk * each..count.min((chunk + 1) * each))
+    }
+
+    /// The piece with that number.
+    pub(crate) fn piece(&self, mut index: usize) -> Piece {
+        let mut at = [0; 4];
+        for (at, count) in at.iter_mut().zip(self.grid()).rev() {
+            *at = index % count;
+            index /= count;
+        }
+        let [image, depth, row, col] = at;
+        let [_, height, width] = self.extents;
+        let (row, col) = (row * self.rows, col * self.cols);
+        Piece {
+            image,
+            at: [depth, row, col],
+            rows: self.rows.min(height - row),
+            cols: self.cols.min(width - col),
+            position: (depth * height + row) * width + col,
+        }
     }
 
     /// The sum over everything, where `add` adds what an image has at some positions to the lanes.
@@ -78,17 +87,20 @@ impl Slices {
         for (slice, sum) in slices.iter_mut().enumerate() {
             for chunk in self.chunks(slice) {
                 let mut lanes = [T::ZERO; LANES];
-                add(chunk.image, chunk.positions(), &mut lanes);
-                *sum = sum.plus(join_lanes(lanes));
+                for index in chunk {
+                    let piece = self.piece(index);
+                    add(piece.image, piece.positions(), &mut lanes);
+                }
+                *sum = sum.plus(join(lanes));
             }
         }
-        join_slices(slices)
+        join(slices)
     }
 }
 
 /// Consecutive positions of an output plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Chunk {
+pub(crate) struct Piece {
     pub(crate) image: usize,
     /// Depth, row and column of the first position.
     pub(crate) at: [usize; 3],
@@ -96,26 +108,17 @@ pub(crate) struct Chunk {
     /// All columns, if there is more than a row.
     pub(crate) cols: usize,
     /// The first position.
-    pub(crate) position: usize,
+    position: usize,
 }
 
-impl Chunk {
+impl Piece {
     pub(crate) fn positions(&self) -> Range<usize> {
         self.position..self.position + self.rows * self.cols
     }
 }
 
-/// Adds up lanes that are 8, then 4, 2 and 1 apart.
-pub(crate) fn join_lanes<T: Element>(lanes: [T; LANES]) -> T {
-    join(lanes)
-}
-
-/// Adds up slices that are 4, then 2 and 1 apart.
-pub(crate) fn join_slices<T: Element>(slices: [T; SLICES]) -> T {
-    join(slices)
-}
-
-fn join<T: Element, const N: usize>(mut sums: [T; N]) -> T {
+/// Adds up sums: those that half of their number lie between first, then a quarter, and so on.
+pub(crate) fn join<T: Element, const N: usize>(mut sums: [T; N]) -> T {
     let mut half = N / 2;
     while half > 0 {
         for i in 0..half {
@@ -144,9 +147,13 @@ mod tests {
             let shape = Params::<3>::new(1, 1, [1; 3]).geometry(batch, extent).unwrap().shape;
             let plane = shape.out_plane();
             let slices = Slices::new(&shape);
-            let positions = (0..SLICES).flat_map(|slice| slices.chunks(slice)).flat_map(|chunk| {
-                assert!(chunk.positions().len() <= CHUNK && (chunk.rows == 1 || chunk.cols == extent[2]));
-                chunk.positions().map(move |position| chunk.image * plane + position)
+            let chunks = (0..SLICES).flat_map(|slice| slices.chunks(slice));
+            let positions = chunks.flat_map(|chunk| {
+                let pieces: Vec<_> = chunk.map(|index| slices.piece(index)).collect();
+                let count: usize = pieces.iter().map(|piece| piece.positions().len()).sum();
+                assert!(count <= CHUNK && pieces.iter().all(|p| p.rows == 1 || p.cols == extent[2]));
+                let positions = |p: Piece| p.positions().map(move |position| p.image * plane + position);
+                pieces.into_iter().flat_map(positions)
             });
             assert!(positions.eq(0..batch * plane), "{batch} {extent:?}");
         }
@@ -157,6 +164,6 @@ mod tests {
         // Sums that a rounding of the wrong pair would lose.
         let big = f32::from_bits(0x4b80_0000);
         assert_eq!(join([big, 1.0, -big, 1.0]), 2.0);
-        assert_eq!(join_lanes::<f64>(std::array::from_fn(|i| i as f64)), 120.0);
+        assert_eq!(join::<f64, 16>(std::array::from_fn(|i| i as f64)), 120.0);
     }
 }

@@ -7,7 +7,7 @@ use common::{Random, announce, reduced};
 use convgemm::reference::{Expected, GradientOracle, Oracle, TransposeOracle};
 use convgemm::{
     Activation, BackwardOptions, ConvTranspose, Element, Error, Geometry, Isa, Padding, Parallelism, Params,
-    Workspace, backward_bias, backward_input,
+    Workspace, backward_bias, backward_input, backward_weight,
 };
 
 /// Everything that a convolution's gradients are made of.
@@ -60,8 +60,20 @@ fn input_gradient<T: Element, const D: usize>(
     gradient
 }
 
-/// The input gradient on every instruction set, overwriting NaNs and added to something, serial and in parts.
-fn check_input<T: Element, const D: usize>(
+fn weight_gradient<T: Element, const D: usize>(
+    geometry: &Geometry<D>,
+    data: &Data<T>,
+    options: &BackwardOptions,
+    given: T,
+    workspace: &mut Workspace,
+) -> Vec<T> {
+    let mut gradient = vec![given; geometry.weight_len()];
+    backward_weight(geometry, &data.x, &data.dy, options, &mut gradient, workspace).unwrap();
+    gradient
+}
+
+/// Both gradients on every instruction set, overwriting NaNs and added to something, serial and in parts.
+fn check<T: Element, const D: usize>(
     params: &Params<D>,
     batch: usize,
     extent: [usize; D],
@@ -70,28 +82,35 @@ fn check_input<T: Element, const D: usize>(
     let Ok(geometry) = params.geometry(batch, extent) else { return };
     let data = Data::<T>::reals(&geometry);
     let oracle = data.oracle(&geometry);
-    let exact = oracle.input_gradient();
+    let exact = [oracle.input_gradient(), oracle.weight_gradient()];
+    type Gradient<T, const D: usize> =
+        fn(&Geometry<D>, &Data<T>, &BackwardOptions, T, &mut Workspace) -> Vec<T>;
+    let gradients: [Gradient<T, D>; 2] = [input_gradient, weight_gradient];
     for isa in Isa::available() {
-        let what = format!("{params:?} {batch} × {extent:?} {isa} {}", T::NAME);
-        let options = BackwardOptions::new().isa(isa);
-        let nan = T::from_f64(f64::NAN);
-        let gradient = input_gradient(&geometry, &data, &options, nan, workspace);
-        compare(isa, &what, &gradient, &exact, |i| oracle.input_expected_at(i));
-        let serial = options.parallelism(Parallelism::Serial);
-        let same = input_gradient(&geometry, &data, &serial, nan, workspace);
-        compare(Isa::Portable, &what, &same, &gradient, |i| oracle.input_expected_at(i));
-        let (three, add) = (T::from_f64(3.0), options.accumulate(true));
-        let added = input_gradient(&geometry, &data, &add, three, workspace);
-        let both: Vec<T> = gradient.iter().map(|g| T::from_f64(g.to_f64() + 3.0)).collect();
-        for (i, (added, both)) in added.iter().zip(&both).enumerate() {
-            assert_eq!(added.to_f64(), both.to_f64(), "{what} accumulated [{i}]");
+        for (which, compute) in gradients.iter().enumerate() {
+            let what = format!("{params:?} {batch} × {extent:?} {isa} {} {which}", T::NAME);
+            let options = BackwardOptions::new().isa(isa);
+            let nan = T::from_f64(f64::NAN);
+            let gradient = compute(&geometry, &data, &options, nan, workspace);
+            compare(isa, &what, &gradient, &exact[which], |i| match which {
+                0 => oracle.input_expected_at(i),
+                _ => oracle.weight_expected_at(i),
+            });
+            let serial = options.parallelism(Parallelism::Serial);
+            let same = compute(&geometry, &data, &serial, nan, workspace);
+            let bytes = |y: &[T]| y.iter().map(|y| y.to_f64().to_bits()).collect::<Vec<_>>();
+            assert_eq!(bytes(&same), bytes(&gradient), "{what}");
+            let (three, add) = (T::from_f64(3.0), options.accumulate(true));
+            let added = compute(&geometry, &data, &add, three, workspace);
+            let both: Vec<T> = gradient.iter().map(|g| T::from_f64(g.to_f64() + 3.0)).collect();
+            assert_eq!(bytes(&added), bytes(&both), "{what} accumulated");
         }
     }
 }
 
 #[test]
-fn input_gradients_in_two_dimensions() {
-    announce("input_gradients_in_two_dimensions");
+fn gradients_in_two_dimensions() {
+    announce("gradients_in_two_dimensions");
     let mut workspace = Workspace::new();
     for (c_in, c_out, groups) in [(1, 1, 1), (3, 8, 1), (20, 17, 1), (6, 6, 6), (4, 8, 4), (40, 36, 2)] {
         for (kernel, stride, dilation) in [
@@ -115,17 +134,17 @@ fn input_gradients_in_two_dimensions() {
                     Params::new(c_in, c_out, kernel).stride(stride).dilation(dilation).groups(groups);
                 let params = params.pad_begin([top, left]).pad_end([bottom, right]);
                 for (batch, extent) in [(1, [9, 10]), (2, [16, 7])] {
-                    check_input::<f32, 2>(&params, batch, extent, &mut workspace);
+                    check::<f32, 2>(&params, batch, extent, &mut workspace);
                 }
-                check_input::<f64, 2>(&params, 1, [8, 11], &mut workspace);
+                check::<f64, 2>(&params, 1, [8, 11], &mut workspace);
             }
         }
     }
 }
 
 #[test]
-fn input_gradients_in_one_and_three_dimensions() {
-    announce("input_gradients_in_one_and_three_dimensions");
+fn gradients_in_one_and_three_dimensions() {
+    announce("gradients_in_one_and_three_dimensions");
     let mut workspace = Workspace::new();
     for (kernel, stride, dilation, padding) in
         [(3, 1, 1, 1), (3, 2, 1, 1), (4, 3, 2, 2), (1, 7, 1, 0), (9, 2, 1, 12), (2, 100, 1, 0), (2, 2, 40, 3)]
@@ -134,26 +153,26 @@ fn input_gradients_in_one_and_three_dimensions() {
             let params = Params::<1>::new(c_in, c_out, [kernel]).groups(groups);
             let params = params.stride([stride]).dilation([dilation]).padding([padding]);
             for length in [1, 2, 50, 333] {
-                check_input::<f32, 1>(&params, 2, [length], &mut workspace);
+                check::<f32, 1>(&params, 2, [length], &mut workspace);
             }
             let params = Params::<3>::new(c_in, c_out, [kernel.min(4), 1, kernel.min(3)]).groups(groups);
             let params = params.stride([stride, 2, stride]).dilation([dilation, 1, 1]).padding([padding; 3]);
-            check_input::<f32, 3>(&params, 1, [5, 4, 9], &mut workspace);
+            check::<f32, 3>(&params, 1, [5, 4, 9], &mut workspace);
         }
     }
 }
 
 /// Rows that are longer than what is computed at a time, and channels that are more.
 #[test]
-fn input_gradients_of_long_rows_and_many_channels() {
-    announce("input_gradients_of_long_rows_and_many_channels");
+fn gradients_of_long_rows_and_many_channels() {
+    announce("gradients_of_long_rows_and_many_channels");
     let mut workspace = Workspace::new();
     let params = Params::<1>::new(2, 3, [3]).stride([2]).padding([1]);
-    check_input::<f32, 1>(&params, 1, [100_003], &mut workspace);
+    check::<f32, 1>(&params, 1, [100_003], &mut workspace);
     let params = Params::new(150, 20, [3, 3]).stride([2, 2]).padding([1, 1]);
-    check_input::<f32, 2>(&params, 1, [33, 40], &mut workspace);
+    check::<f32, 2>(&params, 1, [33, 40], &mut workspace);
     let params = Params::new(70, 70, [3, 3]).stride([2, 2]).padding([1, 1]).groups(70);
-    check_input::<f32, 2>(&params, 2, [64, 61], &mut workspace);
+    check::<f32, 2>(&params, 2, [64, 61], &mut workspace);
 }
 
 #[test]

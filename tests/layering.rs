@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the lowest to the highest; each may import those before it. `gemm::blocking` and `gemm::partition`,
 /// pure arithmetic, come before the plan that asks them; the rest of `gemm` does what a plan says.
-const ORDER: [&str; 32] = [
+const ORDER: [&str; 33] = [
     "element",
     "error",
     "geometry",
@@ -31,6 +31,7 @@ const ORDER: [&str; 32] = [
     "gemm::position_tiles",
     "gemm::driver",
     "gemm::phase_blocks",
+    "gemm::position_sums",
     "gemm",
     "workspace",
     "forward",
@@ -40,7 +41,7 @@ const ORDER: [&str; 32] = [
     "one_call",
 ];
 
-const MAY_BE_UNSAFE: [&str; 8] = [
+const MAY_BE_UNSAFE: [&str; 9] = [
     "simd/",
     "kernel/",
     "pack/",
@@ -48,6 +49,7 @@ const MAY_BE_UNSAFE: [&str; 8] = [
     "gemm/channel_tiles.rs",
     "gemm/phase_blocks.rs",
     "gemm/plane_tiles.rs",
+    "gemm/position_sums.rs",
     "gemm/position_tiles.rs",
 ];
 

@@ -3,7 +3,9 @@
 mod bias;
 pub(crate) mod input;
 mod options;
+mod weight;
 
 pub use bias::backward_bias;
 pub use input::backward_input;
 pub use options::BackwardOptions;
+pub use weight::backward_weight;

@@ -6,6 +6,7 @@ pub(crate) mod driver;
 pub(crate) mod partition;
 pub(crate) mod phase_blocks;
 mod plane_tiles;
+pub(crate) mod position_sums;
 mod position_tiles;
 pub(crate) mod step;
 pub(crate) mod tiles;

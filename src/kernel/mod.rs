@@ -22,6 +22,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod baseline;
 mod channel_lanes;
+mod dots;
 mod finish;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -208,6 +209,30 @@ pub(crate) struct Windows<'a, T> {
     pub(crate) destination: Destination<'a, T>,
 }
 
+/// Consecutive positions: where the first lies in the first row, and in the first column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Run {
+    pub(crate) a: usize,
+    pub(crate) b: usize,
+    pub(crate) len: usize,
+}
+
+/// Sums of products over positions that are added to what is there: of `rows` rows by the columns at `offsets`.
+pub(crate) struct Dots<'a, T> {
+    pub(crate) runs: &'a [Run],
+    pub(crate) a: *const T,
+    /// From a row to the next.
+    pub(crate) a_row: usize,
+    pub(crate) rows: usize,
+    pub(crate) b: *const T,
+    /// Of the columns.
+    pub(crate) offsets: &'a [usize],
+    pub(crate) to: *mut T,
+    pub(crate) to_row: usize,
+}
+
+pub(crate) type DotsFn<T> = unsafe fn(&Dots<'_, T>);
 pub(crate) type WindowFn<T> = unsafe fn(&Windows<'_, T>);
 pub(crate) type PlaneFn<T> = unsafe fn(&Planes<'_, T>, &Images);
 pub(crate) type StripFn<T> = unsafe fn(&Planes<'_, T>, &Strips<'_>);
@@ -300,6 +325,9 @@ pub(crate) struct KernelSet<T: 'static> {
     pub(crate) strips: StripKernel<T>,
     pub(crate) windows: WindowKernel<T>,
     pub(crate) rows: RowsFn<T>,
+    /// # Safety
+    /// The set's instruction set is available; what the runs and offsets say is valid for reading, `to` for writing.
+    pub(crate) dots: DotsFn<T>,
     /// The largest stride at which rows are not copied element by element.
     pub(crate) shuffled: usize,
     pub(crate) finish: FinishFn<T>,
@@ -346,7 +374,7 @@ macro_rules! kernel_set {
      })+
      $(any { $($any:ident: $any_rows:literal x $any_cols:literal),+ })?
      strips $strips:ident: $strip_vectors:literal windows $windows:ident
-     rows $rows_fn:ident finish $finish:ident) => {
+     rows $rows_fn:ident dots $dots:ident finish $finish:ident) => {
         $($(
             #[$feature]
             unsafe fn $cname(tiles: &super::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
@@ -403,6 +431,11 @@ macro_rules! kernel_set {
             unsafe { super::rows::copy::<$vector>(rows, to) }
         }
         #[$feature]
+        unsafe fn $dots(dots: &super::Dots<'_, <$vector as crate::simd::Vector>::Elem>) {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { super::dots::run::<$vector>(dots) }
+        }
+        #[$feature]
         unsafe fn $finish(
             sums: *const <$vector as crate::simd::Vector>::Elem,
             first_row: usize,
@@ -455,6 +488,7 @@ macro_rules! kernel_set {
             },
             windows: super::WindowKernel { name: stringify!($windows), run: $windows },
             rows: $rows_fn,
+            dots: $dots,
             shuffled: <$vector as crate::simd::Vector>::SHUFFLED,
             finish: $finish,
         };

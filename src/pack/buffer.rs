@@ -5,7 +5,7 @@ use std::mem::size_of;
 
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::kernel::Tap;
+use crate::kernel::{Run, Tap};
 use crate::pack::taps::TapWindow;
 
 /// One cache line.
@@ -28,6 +28,8 @@ unsafe impl Plain for usize {}
 unsafe impl Plain for Tap {}
 // SAFETY: repr(C): an isize and seven usize.
 unsafe impl Plain for TapWindow {}
+// SAFETY: repr(C): three usize.
+unsafe impl Plain for Run {}
 
 /// Lines that hold `len` elements of `T`.
 pub(crate) fn lines_for<T>(len: usize) -> usize {

@@ -105,11 +105,12 @@ impl<'a, T: Element, const D: usize> GradientOracle<'a, T, D> {
 
     /// An element of the weight's gradient.
     ///
-    /// The positions of each image of the output are cut into chunks: as many rows as have at most 1024 positions, or, of a longer row,
-    /// pieces; as equal as can be. A chunk is summed by 16 chains of fused multiply-adds from +0.0: chain `l` has its positions `l`,
-    /// `l + 16`, … ascending. Chains are added up as a tree: those 8 apart, then 4, 2 and 1. All chunks of all images are dealt out, in
-    /// order, to 8 slices: slice `s` of `n` chunks has those from `⌊n·s/8⌋` on, and adds them up in order. Slices are added up as a
-    /// tree: those 4 apart, then 2 and 1.
+    /// The positions of each image of the output are cut into pieces: as many rows as have at most 1024 positions, or, of a longer row,
+    /// parts, as equal as can be. As many whole planes as have at most 1024 positions are a chunk, else each piece is one. A chunk is
+    /// summed by 16 chains of fused multiply-adds from +0.0: chain `l` has the positions `l`, `l + 16`, … of each of its pieces, ascending.
+    /// Chains are added up as a tree: those 8 apart, then 4, 2 and 1. All chunks of all images are dealt out, in order, to 8 slices:
+    /// slice `s` of `n` chunks has those from `⌊n·s/8⌋` on, and adds them up in order. Slices are added up as a tree: those 4 apart,
+    /// then 2 and 1.
     ///
     /// # Panics
     /// Where `index` is not below `weight_len()`.

@@ -1,0 +1,151 @@
+//! The weight gradient: blocks of weights, each the sum over all positions of products of the output's gradient and the image.
+
+use std::mem::MaybeUninit;
+
+use crate::element::Element;
+use crate::gemm::tiles::Output;
+use crate::kernel::{Dots, KernelSet, Run};
+use crate::pack::bands::{Layout, Rectangle};
+use crate::pack::buffer::{Carver, Scratch};
+use crate::parallel::Parallelism;
+use crate::plan::{WeightBlock, WeightPlan};
+use crate::slices::{SLICES, join};
+
+/// One weight gradient: everything is checked and planned.
+pub(crate) struct WeightJob<'a, T: 'static> {
+    pub(crate) plan: &'a WeightPlan,
+    pub(crate) set: &'static KernelSet<T>,
+    pub(crate) x: &'a [T],
+    /// The output's gradient.
+    pub(crate) dy: &'a [T],
+    /// Whether it is added to what `dw` holds.
+    pub(crate) add: bool,
+    pub(crate) dw: &'a Output<'a, T>,
+}
+
+/// Scratch of a part.
+struct Tables<'a, T> {
+    runs: &'a mut [Run],
+    taps: &'a mut [usize],
+    columns: &'a mut [usize],
+    sums: &'a mut [T],
+    band: &'a mut [T],
+}
+
+impl<T: Element> WeightJob<'_, T> {
+    /// Computes all of it in `parts` parts, each with a share of `scratch`.
+    pub(crate) fn run(&self, parallelism: Parallelism, parts: usize, scratch: &mut Scratch) {
+        let (plan, blocks) = (self.plan, self.plan.blocks());
+        parallelism.for_each_part(0..parts, scratch.carve(), &|part, mut scratch: Carver<'_>| {
+            let mut tables = Tables {
+                runs: scratch.take(plan.slices.pieces.max(1)),
+                taps: scratch.take(plan.columns.tap_count()),
+                columns: scratch.take(plan.most_columns()),
+                sums: scratch.take(plan.sums_len()),
+                band: scratch.take(plan.band_len()),
+            };
+            let start = |part: usize| (blocks as u128 * part as u128 / parts as u128) as usize;
+            for block in plan.range(start(part)..start(part + 1)) {
+                self.block(&block, &mut tables);
+            }
+        });
+    }
+
+    fn block(&self, block: &WeightBlock, tables: &mut Tables<'_, T>) {
+        let (shape, slices) = (&self.plan.shape, self.plan.slices);
+        let columns = &block.columns;
+        let layout = if self.plan.in_place { Layout::default() } else { self.plan.layout(columns.taps.len) };
+        let count = columns.channels.len() * columns.taps.count();
+        self.fill_columns(block, &layout, tables);
+        let len = block.rows.len() * count;
+        tables.sums[..SLICES * len].fill(T::ZERO);
+        for slice in 0..SLICES {
+            for chunk in slices.chunks(slice) {
+                let pieces = chunk.len();
+                for (i, index) in chunk.enumerate() {
+                    tables.runs[i] = self.run_of(block, &layout, index, i, tables.band);
+                }
+                let in_band = tables.band.as_ptr();
+                let dots = Dots {
+                    runs: &tables.runs[..pieces],
+                    a: self.dy.as_ptr(),
+                    a_row: shape.out_plane(),
+                    rows: block.rows.len(),
+                    b: if self.plan.in_place { self.x.as_ptr() } else { in_band },
+                    offsets: &tables.columns[..count],
+                    to: tables.sums[slice * len..][..len].as_mut_ptr(),
+                    to_row: count,
+                };
+                // SAFETY: the set's instruction set is available. Each piece lies in the planes of the rows' channels; what its windows
+                // read with each tap lies in the band, or in an image that is its own im2col matrix. The sums have room for all
+                // rows and columns.
+                unsafe { (self.set.dots)(&dots) };
+            }
+        }
+        self.put(block, count, &tables.sums[..SLICES * len]);
+    }
+
+    /// Where the columns lie: each tap of each channel.
+    fn fill_columns(&self, block: &WeightBlock, layout: &Layout, tables: &mut Tables<'_, T>) {
+        let shape = &self.plan.shape;
+        let taps = &mut tables.taps[..block.columns.taps.count()];
+        let channel = if self.plan.in_place {
+            taps.fill(0);
+            shape.in_plane()
+        } else {
+            layout.fill_offsets(shape, &block.columns.taps, taps);
+            layout.channel
+        };
+        for (c, columns) in tables.columns.chunks_exact_mut(taps.len()).enumerate() {
+            for (column, &tap) in columns.iter_mut().zip(&*taps) {
+                *column = c * channel + tap;
+            }
+        }
+    }
+
+    /// The run of the piece with the number `index`, which is the chunk's `i`-th; copies what it reads.
+    fn run_of(&self, block: &WeightBlock, layout: &Layout, index: usize, i: usize, band: &mut [T]) -> Run {
+        let (shape, columns) = (&self.plan.shape, &block.columns);
+        let piece = self.plan.slices.piece(index);
+        let positions = piece.positions();
+        let group = piece.image * shape.groups + block.group;
+        let channel = group * shape.in_channels + columns.channels.start;
+        let x = channel * shape.in_plane();
+        let b = if self.plan.in_place {
+            x + positions.start
+        } else {
+            let len = columns.channels.len() * layout.channel;
+            let rectangle = Rectangle { at: piece.at, rows: piece.rows, cols: piece.cols };
+            let taps = (&columns.taps, columns.channels.len());
+            layout.fill(
+                (shape, self.set),
+                taps,
+                rectangle,
+                self.x[x..].as_ptr(),
+                &mut band[i * len..][..len],
+            );
+            i * len
+        };
+        let row = group * shape.out_channels + block.rows.start;
+        Run { a: row * shape.out_plane() + positions.start, b, len: positions.len() }
+    }
+
+    /// Adds up the slices and puts the sums in place.
+    fn put(&self, block: &WeightBlock, count: usize, sums: &[T]) {
+        let (shape, columns) = (&self.plan.shape, &block.columns);
+        let first = columns.channels.start * shape.taps() + columns.taps.range(shape.kernel()).start;
+        let len = sums.len() / SLICES;
+        for (i, row) in block.rows.clone().enumerate() {
+            let index = (block.group * shape.out_channels + row) * shape.k() + first;
+            // SAFETY: these weights are the block's, which is this part's; they are initialised where they are added to.
+            unsafe {
+                let to = self.dw.slice(index, count);
+                for (c, to) in to.iter_mut().enumerate() {
+                    let sum =
+                        join::<T, SLICES>(std::array::from_fn(|slice| sums[slice * len + i * count + c]));
+                    *to = MaybeUninit::new(if self.add { to.assume_init().plus(sum) } else { sum });
+                }
+            }
+        }
+    }
+}
