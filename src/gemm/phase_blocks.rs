@@ -77,10 +77,14 @@ impl<T: Element> PhasedJob<'_, T> {
         if !all && !self.add {
             self.fill(place);
         }
+        let buffer = scratch.take::<T>(self.plan.buffer_len());
+        let mut rest = &mut *buffer;
         for planned in &self.plan.phases {
-            let buffer = scratch.take::<T>(self.plan.phase_len(planned));
-            self.phase(place, planned, buffer, scratch.reborrow());
+            let (phase, others) = rest.split_at_mut(self.plan.phase_len(planned));
+            self.phase(place, planned, phase, scratch.reborrow());
+            rest = others;
         }
+        self.put_all(place, buffer);
     }
 
     /// Gives all elements what they are without any terms.
@@ -127,15 +131,18 @@ impl<T: Element> PhasedJob<'_, T> {
         (place.image * self.plan.groups * self.plan.channels + channel, channel)
     }
 
-    /// Computes a phase of a block into `buffer` and puts it in place.
-    fn phase(&self, place: &Place, planned: &Planned, buffer: &mut [T], scratch: Carver<'_>) {
-        let shape = &planned.plan.shape;
-        let [depth, height, width] = shape.axes.map(|axis| axis.output);
+    /// The rows and columns of a phase in a block; none where it has none.
+    fn extents(&self, place: &Place, planned: &Planned) -> Option<[Range<usize>; 2]> {
+        let [depth, height, width] = planned.plan.shape.axes.map(|axis| axis.output);
         let rows = place.rows.start..place.rows.end.min(height);
         let cols = place.cols.start..place.cols.end.min(width);
-        if place.depth >= depth || rows.is_empty() || cols.is_empty() {
-            return;
-        }
+        (place.depth < depth && !rows.is_empty() && !cols.is_empty()).then_some([rows, cols])
+    }
+
+    /// Computes a phase of a block into `buffer`.
+    fn phase(&self, place: &Place, planned: &Planned, buffer: &mut [T], scratch: Carver<'_>) {
+        let Some([rows, cols]) = self.extents(place, planned) else { return };
+        let [_, height, width] = planned.plan.shape.axes.map(|axis| axis.output);
         let direct = planned.plan.algorithm() == Algorithm::Direct;
         let (first_plane, first_channel) = self.plane(place, place.channels.start);
         let channels = place.channels.len();
@@ -160,16 +167,49 @@ impl<T: Element> PhasedJob<'_, T> {
             positions: position..position + stride,
         };
         job.run_block(&task, scratch);
-        self.put(place, planned, &buffer[..channels * stride], [rows, cols]);
     }
 
-    /// Puts a phase of a block in place.
-    fn put(&self, place: &Place, planned: &Planned, values: &[T], [rows, cols]: [Range<usize>; 2]) {
+    /// Puts the phases of a block in place: those of the same rows together.
+    fn put_all(&self, place: &Place, mut buffer: &[T]) {
+        let mut phases = &self.plan.phases[..];
+        while let Some(planned) = phases.first() {
+            let same = |other: &Planned| other.phase.first[..2] == planned.phase.first[..2];
+            let count = phases.iter().take_while(|other| same(other)).count();
+            let (together, rest) = phases.split_at(count);
+            let pair = self.plan.shape.axes[2].stride == 2 && count == 2;
+            let mut each = [&buffer[..0]; 2];
+            for (i, planned) in together.iter().enumerate() {
+                let (values, others) = buffer.split_at(self.plan.phase_len(planned));
+                buffer = others;
+                if pair {
+                    each[i] = values;
+                } else {
+                    self.put(place, planned, [values, &[]]);
+                }
+            }
+            if let (true, [a, b]) = (pair, together) {
+                let (first, values) = if a.phase.first[2] == 0 { (a, each) } else { (b, [each[1], each[0]]) };
+                self.put(place, first, values);
+            }
+            phases = rest;
+        }
+    }
+
+    /// Puts a phase of a block in place, and with it, where there is one, the phase of the columns to the right of each of its own.
+    fn put(&self, place: &Place, planned: &Planned, [values, right]: [&[T]; 2]) {
+        let Some([rows, cols]) = self.extents(place, planned) else { return };
         let [depth, height, width] = self.plan.shape.axes;
         let [first_depth, first_row, first_col] = planned.phase.first;
         let d = first_depth + place.depth * depth.stride;
         let col = first_col + cols.start * width.stride;
+        // Of the columns to the right one may lie beyond the image.
+        let len = if right.is_empty() {
+            (cols.len() - 1) * width.stride + 1
+        } else {
+            width.input.min(2 * cols.end) - col
+        };
         let mut values = values.chunks_exact(cols.len());
+        let mut right = right.chunks_exact((len / 2).max(1));
         for channel in place.channels.clone() {
             let (plane, _) = self.plane(place, channel);
             for row in rows.clone() {
@@ -178,11 +218,36 @@ impl<T: Element> PhasedJob<'_, T> {
                 let Some(values) = values.next() else { return };
                 // SAFETY: the row lies in the block, which is this part's; it is initialised where it is added to.
                 unsafe {
-                    let to = self.y.slice(index, (cols.len() - 1) * width.stride + 1);
-                    put_row(to, width.stride, values, self.add);
+                    let to = self.y.slice(index, len);
+                    match right.next() {
+                        Some(right) => put_pairs(to, values, right, self.add),
+                        None => put_row(to, width.stride, values, self.add),
+                    }
                 }
             }
         }
+    }
+}
+
+/// The elements of `to` become, or are increased by, those of `even` and `odd` in turn.
+///
+/// # Safety
+/// With `add`, `to` is initialised.
+unsafe fn put_pairs<T: Element>(to: &mut [MaybeUninit<T>], even: &[T], odd: &[T], add: bool) {
+    if add {
+        // SAFETY: the caller vouches for it.
+        unsafe {
+            put_row(to, 2, even, true);
+            put_row(to.get_mut(1..).unwrap_or_default(), 2, odd, true);
+        }
+        return;
+    }
+    for (to, (&even, &odd)) in to.chunks_exact_mut(2).zip(even.iter().zip(odd)) {
+        to[0].write(even);
+        to[1].write(odd);
+    }
+    if let (Some(to), Some(&last)) = (to.get_mut(2 * odd.len()), even.get(odd.len())) {
+        to.write(last);
     }
 }
 

@@ -82,11 +82,10 @@ unsafe fn accumulate<V: Vector, const R: usize, const C: usize>(
         }
         let mut half = vectors / 2;
         while half > 0 {
-            for i in 0..half {
-                for r in 0..R {
-                    for c in 0..C {
-                        parts[i][r][c] = parts[i][r][c].add(parts[i + half][r][c]);
-                    }
+            let (low, high) = parts.split_at_mut(half);
+            for (low, high) in low.as_flattened_mut().iter_mut().zip(high.as_flattened()) {
+                for (low, &high) in low.iter_mut().zip(high) {
+                    *low = low.add(high);
                 }
             }
             half /= 2;
@@ -115,13 +114,13 @@ unsafe fn part<V: Vector, const R: usize, const C: usize>(
             let mut at = lane;
             while at + V::LANES <= run.len {
                 let mut columns = [V::splat(V::Elem::ZERO); C];
-                for c in 0..C {
-                    columns[c] = V::load(b.wrapping_add(offsets[c] + at));
+                for (column, offset) in columns.iter_mut().zip(offsets) {
+                    *column = V::load(b.wrapping_add(offset + at));
                 }
-                for r in 0..R {
+                for (r, sums) in sums.iter_mut().enumerate() {
                     let value = V::load(a.wrapping_add(r * dots.a_row + at));
-                    for c in 0..C {
-                        sums[r][c] = value.mul_add(columns[c], sums[r][c]);
+                    for (sum, &column) in sums.iter_mut().zip(&columns) {
+                        *sum = value.mul_add(column, *sum);
                     }
                 }
                 at += LANES;
@@ -129,13 +128,13 @@ unsafe fn part<V: Vector, const R: usize, const C: usize>(
             if at < run.len {
                 let mask = V::mask(0, run.len - at);
                 let mut columns = [V::splat(V::Elem::ZERO); C];
-                for c in 0..C {
-                    columns[c] = V::load_masked(b.wrapping_add(offsets[c] + at), mask);
+                for (column, offset) in columns.iter_mut().zip(offsets) {
+                    *column = V::load_masked(b.wrapping_add(offset + at), mask);
                 }
-                for r in 0..R {
+                for (r, sums) in sums.iter_mut().enumerate() {
                     let value = V::load_masked(a.wrapping_add(r * dots.a_row + at), mask);
-                    for c in 0..C {
-                        sums[r][c] = value.mul_add(columns[c], sums[r][c]);
+                    for (sum, &column) in sums.iter_mut().zip(&columns) {
+                        *sum = value.mul_add(column, *sum);
                     }
                 }
             }

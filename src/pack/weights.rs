@@ -61,21 +61,33 @@ impl<T: Element> PackedWeights<T> {
         if !channels.is_multiple_of(lanes) {
             panels.fill(T::ZERO);
         }
-        let kernels = weight.chunks_exact(all).enumerate();
-        for (index, kernel_taps) in kernels {
-            let (out, channel) = (index / channels, index % channels);
-            let (group, out) = (out / out_channels, out % out_channels);
-            let panel = (group * channels.div_ceil(lanes) + channel / lanes) * k + out * count;
-            let to = panels[panel * lanes + channel % lanes..].iter_mut().step_by(lanes);
-            if count == all {
-                // A stride of 1 along all axes.
-                to.zip(kernel_taps.iter().rev()).for_each(|(to, &w)| *to = w);
-            } else {
-                to.zip(selected(kernel_taps, kernel, taps)).for_each(|(to, w)| *to = w);
+        // Some panels at a time, so that more than a line is read of each output channel.
+        const PANELS: usize = 4;
+        let groups = weight.chunks_exact(out_channels * channels * all);
+        for (weight, panels) in groups.zip(panels.chunks_mut(channels.div_ceil(lanes) * k * lanes)) {
+            for (i, panels) in panels.chunks_mut(PANELS * k * lanes).enumerate() {
+                for (out, weight) in weight.chunks_exact(channels * all).enumerate() {
+                    let blocks = weight[i * PANELS * lanes * all..].chunks(lanes * all);
+                    for (panel, block) in panels.chunks_exact_mut(k * lanes).zip(blocks) {
+                        let to = &mut panel[out * count * lanes..][..count * lanes];
+                        for (to, tap) in to.chunks_exact_mut(lanes).zip(selected(kernel, taps)) {
+                            if all == 1 {
+                                to[..block.len()].copy_from_slice(block);
+                            } else {
+                                let weights = block.get(tap..).unwrap_or_default().iter().step_by(all);
+                                to.iter_mut().zip(weights).for_each(|(to, &w)| *to = w);
+                            }
+                        }
+                    }
+                }
             }
-            if !given.is_empty() {
+        }
+        if !given.is_empty() {
+            for (index, weight) in weight.chunks_exact(all).enumerate() {
+                let (out, channel) = (index / channels, index % channels);
+                let (group, out) = (out / out_channels, out % out_channels);
                 let to = &mut given[((group * channels + channel) * out_channels + out) * count..][..count];
-                to.iter_mut().zip(selected(kernel_taps, kernel, taps)).for_each(|(to, w)| *to = w);
+                to.iter_mut().zip(selected(kernel, taps)).for_each(|(to, tap)| *to = weight[tap]);
             }
         }
         Ok(())
@@ -122,17 +134,13 @@ pub(crate) fn has_raw(channels: usize, lanes: usize) -> bool {
     channels < lanes
 }
 
-/// The weights of a phase's taps, in its order.
-fn selected<T: Element>(
-    weights: &[T],
-    [_, height, width]: [usize; 3],
-    taps: &[PhaseTaps; 3],
-) -> impl Iterator<Item = T> {
+/// A phase's taps in its order, as places in the kernel.
+fn selected([_, height, width]: [usize; 3], taps: &[PhaseTaps; 3]) -> impl Iterator<Item = usize> {
     let [depths, heights, widths] = *taps;
     (0..depths.count).flat_map(move |d| {
         (0..heights.count).flat_map(move |h| {
             let row = (depths.tap(d) * height + heights.tap(h)) * width;
-            (0..widths.count).map(move |w| weights[row + widths.tap(w)])
+            (0..widths.count).map(move |w| row + widths.tap(w))
         })
     })
 }

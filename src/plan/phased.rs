@@ -158,8 +158,12 @@ impl Phased {
 
     /// Scratch for each part, in bytes.
     pub(crate) fn scratch_bytes<T>(&self) -> usize {
-        let buffers: usize = self.phases.iter().map(|planned| lines_for::<T>(self.phase_len(planned))).sum();
         let most = self.phases.iter().map(|planned| planned.plan.scratch_bytes()).max();
-        buffers * LINE + most.unwrap_or(0)
+        lines_for::<T>(self.buffer_len()) * LINE + most.unwrap_or(0)
+    }
+
+    /// Elements of all phases of a block, at most.
+    pub(crate) fn buffer_len(&self) -> usize {
+        self.phases.iter().map(|planned| self.phase_len(planned)).sum()
     }
 }
