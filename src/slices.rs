@@ -53,10 +53,19 @@ impl Slices {
         [self.images, depth, height.div_ceil(self.rows), width.div_ceil(self.cols)]
     }
 
+    /// Slices that have chunks.
+    pub(crate) fn used(&self) -> usize {
+        self.count().div_ceil(self.pieces.max(1)).min(SLICES)
+    }
+
+    /// Pieces of all images: fewer than 2⁶⁰, for each has an element of the output.
+    fn count(&self) -> usize {
+        self.grid().iter().product()
+    }
+
     /// The chunks of slice `slice`, each as a range of pieces.
     pub(crate) fn chunks(&self, slice: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        // Fewer than 2⁶⁰, for each has an element of the output.
-        let (count, each) = (self.grid().iter().product::<usize>(), self.pieces.max(1));
+        let (count, each) = (self.count(), self.pieces.max(1));
         let chunks = count.div_ceil(each);
         (chunks * slice / SLICES..chunks * (slice + 1) / SLICES)
             .map(move |chunk| chunk * each..count.min((chunk + 1) * each))

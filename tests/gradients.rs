@@ -175,6 +175,19 @@ fn gradients_of_long_rows_and_many_channels() {
     check::<f32, 2>(&params, 2, [64, 61], &mut workspace);
 }
 
+/// Numbers of chunks for which some slices have none.
+#[test]
+fn weight_gradients_of_few_and_many_chunks() {
+    announce("weight_gradients_of_few_and_many_chunks");
+    let mut workspace = Workspace::new();
+    for batch in 0..=17 {
+        for (extent, kernel) in [([30, 30], [1, 1]), ([3, 2], [2, 2]), ([29, 31], [2, 3])] {
+            let params = Params::new(2, 3, kernel).padding([1, 1]);
+            check::<f32, 2>(&params, batch, extent, &mut workspace);
+        }
+    }
+}
+
 #[test]
 fn bias_gradients() {
     for (batch, extent) in

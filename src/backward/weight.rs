@@ -45,12 +45,11 @@ pub fn backward_weight<T: Element, const D: usize>(
     check_len(Argument::OutputGradient, output_gradient.len(), geometry.output_len())?;
     check_len(Argument::WeightGradient, weight_gradient.len(), geometry.weight_len())?;
     let set = kernel::set::<T>(Available::choose(options.isa)?);
-    let plan = WeightPlan::new(geometry.shape, set);
-    let parts = plan.parts(options.parallelism.threads());
+    let plan = WeightPlan::new(geometry.shape, set, options.parallelism.threads());
     let Workspace { scratch, .. } = workspace;
-    scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes::<T>()))?;
+    scratch.reserve_bytes(plan.parts.saturating_mul(plan.scratch_bytes::<T>()))?;
     let dw = Output::new(weight_gradient);
     let job = WeightJob { plan: &plan, set, x: input, dy: output_gradient, add: options.accumulate, dw: &dw };
-    job.run(options.parallelism, parts, scratch);
+    job.run(options.parallelism, scratch);
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! The weight gradient: blocks of weights, each the sum over all positions of products of the output's gradient and the image.
 
-use std::mem::MaybeUninit;
-
 use crate::element::Element;
 use crate::gemm::tiles::Output;
 use crate::kernel::{Dots, KernelSet, Run};
@@ -9,7 +7,7 @@ use crate::pack::bands::{Layout, Rectangle};
 use crate::pack::buffer::{Carver, Scratch};
 use crate::parallel::Parallelism;
 use crate::plan::{WeightBlock, WeightPlan};
-use crate::slices::{SLICES, join};
+use crate::slices::SLICES;
 
 /// One weight gradient: everything is checked and planned.
 pub(crate) struct WeightJob<'a, T: 'static> {
@@ -33,9 +31,9 @@ struct Tables<'a, T> {
 }
 
 impl<T: Element> WeightJob<'_, T> {
-    /// Computes all of it in `parts` parts, each with a share of `scratch`.
-    pub(crate) fn run(&self, parallelism: Parallelism, parts: usize, scratch: &mut Scratch) {
-        let (plan, blocks) = (self.plan, self.plan.blocks());
+    /// Computes all of it, each part with a share of `scratch`.
+    pub(crate) fn run(&self, parallelism: Parallelism, scratch: &mut Scratch) {
+        let (plan, parts, blocks) = (self.plan, self.plan.parts, self.plan.blocks());
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, mut scratch: Carver<'_>| {
             let mut tables = Tables {
                 runs: scratch.take(plan.slices.pieces.max(1)),
@@ -58,9 +56,16 @@ impl<T: Element> WeightJob<'_, T> {
         let count = columns.channels.len() * columns.taps.count();
         self.fill_columns(block, &layout, tables);
         let len = block.rows.len() * count;
-        tables.sums[..SLICES * len].fill(T::ZERO);
-        for slice in 0..SLICES {
-            for chunk in slices.chunks(slice) {
+        tables.sums[..slices.used() * len].fill(T::ZERO);
+        let mut used = 0;
+        let mut places = [None; SLICES];
+        for (slice, place) in places.iter_mut().enumerate() {
+            let mut chunks = slices.chunks(slice).peekable();
+            if chunks.peek().is_none() {
+                continue;
+            }
+            *place = Some(used * len);
+            for chunk in chunks {
                 let pieces = chunk.len();
                 for (i, index) in chunk.enumerate() {
                     tables.runs[i] = self.run_of(block, &layout, index, i, tables.band);
@@ -73,7 +78,7 @@ impl<T: Element> WeightJob<'_, T> {
                     rows: block.rows.len(),
                     b: if self.plan.in_place { self.x.as_ptr() } else { in_band },
                     offsets: &tables.columns[..count],
-                    to: tables.sums[slice * len..][..len].as_mut_ptr(),
+                    to: tables.sums[used * len..][..len].as_mut_ptr(),
                     to_row: count,
                 };
                 // SAFETY: the set's instruction set is available. Each piece lies in the planes of the rows' channels; what its windows
@@ -81,8 +86,11 @@ impl<T: Element> WeightJob<'_, T> {
                 // rows and columns.
                 unsafe { (self.set.dots)(&dots) };
             }
+            used += 1;
         }
-        self.put(block, count, &tables.sums[..SLICES * len]);
+        add_up(tables.sums, len, &mut places);
+        let first = places[0].unwrap_or(0);
+        self.put(block, count, &tables.sums[first..first + len]);
     }
 
     /// Where the columns lie: each tap of each channel.
@@ -130,22 +138,39 @@ impl<T: Element> WeightJob<'_, T> {
         Run { a: row * shape.out_plane() + positions.start, b, len: positions.len() }
     }
 
-    /// Adds up the slices and puts the sums in place.
+    /// Puts the sums of a block in place.
     fn put(&self, block: &WeightBlock, count: usize, sums: &[T]) {
         let (shape, columns) = (&self.plan.shape, &block.columns);
         let first = columns.channels.start * shape.taps() + columns.taps.range(shape.kernel()).start;
-        let len = sums.len() / SLICES;
-        for (i, row) in block.rows.clone().enumerate() {
+        for (row, sums) in block.rows.clone().zip(sums.chunks_exact(count)) {
             let index = (block.group * shape.out_channels + row) * shape.k() + first;
             // SAFETY: these weights are the block's, which is this part's; they are initialised where they are added to.
             unsafe {
-                let to = self.dw.slice(index, count);
-                for (c, to) in to.iter_mut().enumerate() {
-                    let sum =
-                        join::<T, SLICES>(std::array::from_fn(|slice| sums[slice * len + i * count + c]));
-                    *to = MaybeUninit::new(if self.add { to.assume_init().plus(sum) } else { sum });
+                for (to, &sum) in self.dw.slice(index, count).iter_mut().zip(sums) {
+                    to.write(if self.add { to.assume_init().plus(sum) } else { sum });
                 }
             }
         }
+    }
+}
+
+/// [`crate::slices::join`] for `len` sums of each slice, which lie at `places` in `sums`, where it has any; the result lies at the first.
+fn add_up<T: Element>(sums: &mut [T], len: usize, places: &mut [Option<usize>; SLICES]) {
+    let mut half = SLICES / 2;
+    while half > 0 {
+        for i in 0..half {
+            match (places[i], places[i + half]) {
+                (Some(to), Some(from)) => {
+                    let (low, high) = sums.split_at_mut(to.max(from));
+                    let (low, high) = (&mut low[to.min(from)..][..len], &mut high[..len]);
+                    let (to, from) = if to < from { (low, high) } else { (high, low) };
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to = to.plus(*from));
+                }
+                // A sum that was begun with +0.0 is none of −0.0, so that adding nothing does nothing.
+                (None, from) => places[i] = from,
+                (Some(_), None) => {}
+            }
+        }
+        half /= 2;
     }
 }

@@ -1,6 +1,6 @@
 //! The plan of a weight gradient: blocks of weights, each summed over all positions by one thread.
 
-use super::{PART_COST, parts};
+use super::parts;
 use crate::caches::Caches;
 use crate::element::Element;
 use crate::gemm::blocking::{Blocking, KBlock, Limits};
@@ -8,7 +8,7 @@ use crate::geometry::Shape;
 use crate::kernel::{KernelSet, Run};
 use crate::pack::bands::{Bands, Layout};
 use crate::pack::buffer::{LINE, lines_for};
-use crate::slices::{SLICES, Slices};
+use crate::slices::Slices;
 
 /// What the sums of a block may fill, for each slice.
 const SUMS_BYTES: usize = 32 << 10;
@@ -16,8 +16,8 @@ const SUMS_BYTES: usize = 32 << 10;
 /// Rows of a block, at most: output channels, for which the image's rows are copied once. A multiple of a tile's.
 const ROWS: usize = 96;
 
-/// Fewest blocks of work that is worth sharing, and rows of those that are made for that.
-const FEWEST_BLOCKS: usize = 16;
+/// Fewest blocks for each of several threads, and rows of those that are made for that.
+const THREAD_BLOCKS: usize = 4;
 const FEWEST_ROWS: usize = 12;
 
 /// What a weight gradient will run.
@@ -31,6 +31,8 @@ pub(crate) struct WeightPlan {
     pub(crate) rows: usize,
     pub(crate) columns: Blocking,
     narrow: usize,
+    /// Into how many parts the blocks are cut.
+    pub(crate) parts: usize,
 }
 
 /// A block of weights: `rows` output channels of a group by the channels and taps of `columns`.
@@ -42,7 +44,9 @@ pub(crate) struct Block {
 }
 
 impl WeightPlan {
-    pub(crate) fn new<T: Element>(shape: Shape, set: &KernelSet<T>) -> Self {
+    /// For at most `threads` threads, which change the blocks alone.
+    pub(crate) fn new<T: Element>(shape: Shape, set: &KernelSet<T>, threads: usize) -> Self {
+        let work = shape.output_len() as f64 * shape.k() as f64 / set.lanes as f64;
         let mut plan = Self {
             shape,
             slices: Slices::new(&shape),
@@ -50,16 +54,15 @@ impl WeightPlan {
             rows: shape.out_channels.min(ROWS),
             columns: Blocking { channels: 1, taps: [1; 3] },
             narrow: set.lanes,
+            parts: parts(work, threads, None),
         };
         plan.columns = plan.blocking::<T>();
-        let work = (shape.output_len() as f64) * shape.k() as f64 / set.lanes as f64;
-        while work > FEWEST_BLOCKS as f64 * PART_COST
-            && plan.blocks() < FEWEST_BLOCKS
-            && plan.rows > FEWEST_ROWS
-        {
+        let fewest = if plan.parts > 1 { THREAD_BLOCKS.saturating_mul(threads) } else { 1 };
+        while plan.blocks() < fewest && plan.rows > FEWEST_ROWS {
             plan.rows = plan.rows.div_ceil(2).next_multiple_of(FEWEST_ROWS / 2);
             plan.columns = plan.blocking::<T>();
         }
+        plan.parts = plan.parts.clamp(1, plan.blocks().max(1));
         plan
     }
 
@@ -124,12 +127,6 @@ impl WeightPlan {
         )
     }
 
-    /// Into how many parts the blocks are cut for `threads` threads.
-    pub(crate) fn parts(&self, threads: usize) -> usize {
-        let work = self.shape.output_len() as f64 * self.shape.k() as f64 / self.narrow as f64;
-        parts(work, threads, None).clamp(1, self.blocks().max(1))
-    }
-
     /// Columns of a block, at most.
     pub(crate) fn most_columns(&self) -> usize {
         self.columns.channels * self.columns.tap_count()
@@ -149,9 +146,9 @@ impl WeightPlan {
         channel * self.columns.channels * self.slices.pieces.max(1)
     }
 
-    /// Sums of all slices of a block, at most.
+    /// Sums of all slices of a block that have chunks, at most.
     pub(crate) fn sums_len(&self) -> usize {
-        SLICES * self.rows * self.most_columns()
+        self.slices.used() * self.rows * self.most_columns()
     }
 
     /// Scratch for each part, in bytes; what [`crate::gemm::position_sums`] takes, in its order.
