@@ -53,9 +53,9 @@ impl Slices {
         [self.images, depth, height.div_ceil(self.rows), width.div_ceil(self.cols)]
     }
 
-    /// Slices that have chunks.
+    /// Slices that have chunks, and at least one.
     pub(crate) fn used(&self) -> usize {
-        self.count().div_ceil(self.pieces.max(1)).min(SLICES)
+        self.count().div_ceil(self.pieces.max(1)).clamp(1, SLICES)
     }
 
     /// Pieces of all images: fewer than 2⁶⁰, for each has an element of the output.
