@@ -13,7 +13,7 @@ use crate::geometry::{Geometry, Padding, Params};
 use crate::isa::{Available, Isa};
 use crate::kernel::{self, KernelSet};
 use crate::pack::buffer::Scratch;
-use crate::pack::weights::PackedWeights;
+use crate::pack::weights::{PackedWeights, pack};
 use crate::parallel::Parallelism;
 use crate::plan::{Algorithm, Plan, Tuning};
 use crate::workspace::{Key, NEXT_LAYER, Workspace};
@@ -237,16 +237,6 @@ pub(crate) fn checked<T: Element>(call: &Call<'_, T>, scratch: &mut Scratch, y: 
         check_len(Argument::Residual, residual.len(), shape.output_len())?;
     }
     forward::run(call, scratch, y)
-}
-
-pub(crate) fn pack<T: Element, const D: usize>(
-    params: &Params<D>,
-    weight: &[T],
-    lanes: usize,
-    packed: &mut PackedWeights<T>,
-) -> Result<()> {
-    let k = weight.len() / params.out_channels;
-    packed.pack(weight, params.out_channels / params.groups, k, lanes)
 }
 
 /// Describes a [`Conv`].

@@ -1,6 +1,6 @@
 //! Convolutions whose weights change with every call.
 
-use crate::conv::{checked, pack};
+use crate::conv::checked;
 use crate::element::Element;
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Argument, Result, check_len};
@@ -9,7 +9,7 @@ use crate::gemm::tiles::collect;
 use crate::geometry::Params;
 use crate::isa::Available;
 use crate::kernel;
-use crate::pack::weights::PackedWeights;
+use crate::pack::weights::{PackedWeights, pack};
 use crate::parallel::Parallelism;
 use crate::plan::{Algorithm, Plan, Tuning};
 use crate::workspace::Workspace;

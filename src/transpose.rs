@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::atomic::Ordering;
 
-use crate::backward::input::{InputCall, pack_phases};
+use crate::backward::BackwardOptions;
+use crate::backward::bias::sum_channels;
+use crate::backward::input::{InputCall, convolve, pack_phases};
+use crate::backward::weight::backward_weight;
 use crate::element::Element;
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Argument, Error, Result, check_len};
@@ -69,6 +72,74 @@ impl<const D: usize> TransposeParams<D> {
             *output = self.axis(axis, input[axis])?.0;
         }
         Ok(output)
+    }
+
+    /// The gradient with respect to the input, `[batch, C_in, extent…]`, from `output_gradient`, `[batch, C_out, output extent…]`: a
+    /// convolution with `weight`, `[C_in, C_out / groups, kernel…]`.
+    ///
+    /// # Errors
+    /// Those of [`TransposeParams::convolution`], a slice of the wrong length, an unknown or unavailable instruction set, no memory.
+    /// Nothing has been written then.
+    #[expect(clippy::too_many_arguments, reason = "a shape, three tensors, how and where")]
+    pub fn backward_input<T: Element>(
+        &self,
+        batch: usize,
+        extent: [usize; D],
+        output_gradient: &[T],
+        weight: &[T],
+        options: &BackwardOptions,
+        input_gradient: &mut [T],
+        workspace: &mut Workspace,
+    ) -> Result<()> {
+        let geometry = self.convolution(batch, extent)?;
+        check_len(Argument::OutputGradient, output_gradient.len(), geometry.input_len())?;
+        check_len(Argument::Weight, weight.len(), geometry.weight_len())?;
+        check_len(Argument::InputGradient, input_gradient.len(), geometry.output_len())?;
+        convolve(&geometry, output_gradient, weight, options, input_gradient, workspace)
+    }
+
+    /// The gradient with respect to the weights, `[C_in, C_out / groups, kernel…]`, from `input`, `[batch, C_in, extent…]`, and
+    /// `output_gradient`, `[batch, C_out, output extent…]`: that of [`TransposeParams::convolution`], with both exchanged.
+    ///
+    /// # Errors
+    /// As [`TransposeParams::backward_input`].
+    #[expect(clippy::too_many_arguments, reason = "a shape, three tensors, how and where")]
+    pub fn backward_weight<T: Element>(
+        &self,
+        batch: usize,
+        extent: [usize; D],
+        input: &[T],
+        output_gradient: &[T],
+        options: &BackwardOptions,
+        weight_gradient: &mut [T],
+        workspace: &mut Workspace,
+    ) -> Result<()> {
+        let geometry = self.convolution(batch, extent)?;
+        check_len(Argument::Input, input.len(), geometry.output_len())?;
+        check_len(Argument::OutputGradient, output_gradient.len(), geometry.input_len())?;
+        backward_weight(&geometry, output_gradient, input, options, weight_gradient, workspace)
+    }
+
+    /// The gradient with respect to the bias, `[C_out]`: for each output channel the sum of `output_gradient` over images and
+    /// positions, in the order of [`crate::reference::GradientOracle::bias_at`].
+    ///
+    /// # Errors
+    /// As [`TransposeParams::backward_input`].
+    pub fn backward_bias<T: Element>(
+        &self,
+        batch: usize,
+        extent: [usize; D],
+        output_gradient: &[T],
+        options: &BackwardOptions,
+        bias_gradient: &mut [T],
+    ) -> Result<()> {
+        let channels = self.conv.in_channels;
+        let output = self.convolution(batch, extent)?.input_extent();
+        let each = Params::new(channels, channels, [1; D]).groups(channels).geometry(batch, output)?;
+        check_len(Argument::OutputGradient, output_gradient.len(), each.output_len())?;
+        check_len(Argument::BiasGradient, bias_gradient.len(), channels)?;
+        sum_channels(&each.shape, output_gradient, options.accumulate, bias_gradient);
+        Ok(())
     }
 
     /// The convolution from an output to `batch` inputs of the extents `input`: its input gradient is this transposed convolution, this

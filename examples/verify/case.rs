@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use convgemm::Isa;
+use convgemm::reference::Expected;
+use convgemm::{Element, Isa};
 use serde::Deserialize;
 
-use crate::conv_case;
 use crate::tally::{Outcome, Tally};
+use crate::{conv_case, gradient_case, transpose_case};
 
 /// A directory's `case.json`.
 #[derive(Deserialize)]
@@ -42,6 +43,9 @@ pub(crate) struct Resolved {
     pub(crate) dilations: Vec<usize>,
     /// All axes' begin, then all axes' end.
     pub(crate) pads: Vec<isize>,
+    /// Of a transposed convolution.
+    #[serde(default)]
+    pub(crate) output_padding: Vec<usize>,
 }
 
 /// What the expected values allow.
@@ -96,14 +100,14 @@ pub(crate) fn check(dir: &Path, isas: &[Isa], tally: &mut Tally) -> Result<Outco
     match case.op.as_str() {
         "Conv" => {
             conv_case::check(&case, isas, tally)?;
-            if case.tensors.iter().any(|tensor| tensor.role.starts_with("grad_")) {
-                tally.skip("gradients of Conv (not implemented yet)".to_owned());
-            }
+            gradient_case::check(&case, isas, tally)?;
             Ok(Outcome::Passed)
         }
-        op @ ("ConvTranspose" | "ConvInteger" | "QLinearConv") => {
-            Ok(Outcome::Skipped(format!("{op} (not implemented yet)")))
+        "ConvTranspose" => {
+            transpose_case::check(&case, isas, tally)?;
+            Ok(Outcome::Passed)
         }
+        op @ ("ConvInteger" | "QLinearConv") => Ok(Outcome::Skipped(format!("{op} (integers)"))),
         op => bail!("op is {op:?}, which is not a convolution"),
     }
 }
@@ -123,6 +127,53 @@ impl Case {
     /// The tensor with this role.
     pub(crate) fn tensor(&self, role: &str) -> Result<&Tensor> {
         self.find_tensor(role).with_context(|| format!("there is no tensor with the role {role:?}"))
+    }
+
+    /// The values of the tensor with this role.
+    pub(crate) fn data<T: Element>(&self, role: &str) -> Result<Vec<T>> {
+        Ok(self.values(self.tensor(role)?, T::NAME)?.into_iter().map(T::from_f64).collect())
+    }
+
+    /// Whether all tensors with these roles have a file of this element type.
+    pub(crate) fn has(&self, roles: &[&str], dtype: &str) -> bool {
+        roles.iter().all(|role| self.find_tensor(role).is_some_and(|tensor| tensor.has(dtype)))
+    }
+
+    /// Checks a result against the tensor with this role, the error bound and, on instruction sets with fused multiply-add, the oracle's
+    /// bytes.
+    pub(crate) fn compare<T: Element>(
+        &self,
+        role: &str,
+        isa: Isa,
+        result: &[T],
+        oracle: impl Fn(usize) -> (T, Expected),
+    ) -> Result<()> {
+        let tensor = self.tensor(role)?;
+        let dtype = if tensor.has("f64") { "f64" } else { "f32" };
+        let values = self.values(tensor, dtype)?;
+        ensure!(
+            values.len() == result.len(),
+            "{role} has {} values, expected {}",
+            result.len(),
+            values.len()
+        );
+        let rounding = if dtype == "f32" { f64::from(f32::EPSILON) / 2.0 } else { 0.0 };
+        for (i, (&y, &value)) in result.iter().zip(&values).enumerate() {
+            let (exact, Expected { value: sum, bound, .. }) = oracle(i);
+            let check = &self.check;
+            let own = check.atol + check.max_abs_err_vs_f64_reference + (check.rtol + rounding) * value.abs();
+            let tolerance = if check.exact { 0.0 } else { own + 2.0 * bound };
+            let off = (y.to_f64() - value).abs();
+            ensure!(off <= tolerance, "{role} [{i}] is {y} on {isa}, expected {value} ± {tolerance:e}");
+            let same = y.to_f64().to_bits() == exact.to_f64().to_bits();
+            ensure!(
+                !isa.is_fused() || same,
+                "{role} [{i}] is {y:?} on {isa}, the oracle's bytes are those of {exact:?}"
+            );
+            let near = (y.to_f64() - sum).abs() <= 2.0 * bound;
+            ensure!(near, "{role} [{i}] is {y} on {isa}, the oracle's sum is {sum} ± {bound:e}");
+        }
+        Ok(())
     }
 
     /// A tensor's values in the file of this element type, `f32` or `f64`; exact.

@@ -40,14 +40,14 @@ fn check_rank<const D: usize>(case: &Case, isas: &[Isa], tally: &mut Tally) -> R
 }
 
 /// The convolution of a case, without its data.
-struct Sizes<const D: usize> {
-    params: Params<D>,
-    batch: usize,
-    extent: [usize; D],
+pub(crate) struct Sizes<const D: usize> {
+    pub(crate) params: Params<D>,
+    pub(crate) batch: usize,
+    pub(crate) extent: [usize; D],
 }
 
 impl<const D: usize> Sizes<D> {
-    fn of(case: &Case) -> Result<Self> {
+    pub(crate) fn of(case: &Case) -> Result<Self> {
         let (input, weight) = (case.tensor("input")?, case.tensor("weight")?);
         let [&[batch, in_channels, ref extent @ ..], &[out_channels, _, ..]] =
             [input.shape.as_slice(), weight.shape.as_slice()]

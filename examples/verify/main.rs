@@ -1,4 +1,4 @@
-//! Checks convolution against recorded cases and lists of shapes, on every instruction set with every algorithm:
+//! Checks convolution, its gradients and transposed convolution against recorded cases and lists of shapes, on every instruction set with every algorithm:
 //! `verify --cases DIR… --shapes FILE.json… [--max-macs N] [--isa all|auto|avx512|avx2|neon|portable]`.
 //!
 //! - A case is a directory with a `case.json` and tensors in raw little-endian files: inputs and expected outputs.
@@ -12,8 +12,10 @@
 
 mod case;
 mod conv_case;
+mod gradient_case;
 mod shapes;
 mod tally;
+mod transpose_case;
 mod way;
 
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use crate::backward::BackwardOptions;
 use crate::element::Element;
 use crate::error::{Argument, Result, check_len};
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, Shape};
 use crate::slices::{LANES, Slices};
 
 /// The gradient with respect to the bias: for each output channel the sum of `output_gradient` over images and positions.
@@ -28,9 +28,19 @@ pub fn backward_bias<T: Element, const D: usize>(
     options: &BackwardOptions,
     bias_gradient: &mut [T],
 ) -> Result<()> {
-    let shape = &geometry.shape;
     check_len(Argument::OutputGradient, output_gradient.len(), geometry.output_len())?;
     check_len(Argument::BiasGradient, bias_gradient.len(), geometry.params().out_channels)?;
+    sum_channels(&geometry.shape, output_gradient, options.accumulate, bias_gradient);
+    Ok(())
+}
+
+/// The sum of each channel of the output of a convolution of `shape`.
+pub(crate) fn sum_channels<T: Element>(
+    shape: &Shape,
+    output_gradient: &[T],
+    add: bool,
+    bias_gradient: &mut [T],
+) {
     let (plane, channels) = (shape.out_plane(), bias_gradient.len());
     let slices = Slices::new(shape);
     for (channel, gradient) in bias_gradient.iter_mut().enumerate() {
@@ -42,7 +52,6 @@ pub fn backward_bias<T: Element, const D: usize>(
                 }
             }
         });
-        *gradient = if options.accumulate { gradient.plus(sum) } else { sum };
+        *gradient = if add { gradient.plus(sum) } else { sum };
     }
-    Ok(())
 }

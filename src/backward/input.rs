@@ -14,7 +14,7 @@ use crate::geometry::{Geometry, Params, Shape};
 use crate::isa::Available;
 use crate::kernel::{self, KernelSet};
 use crate::pack::buffer::Scratch;
-use crate::pack::weights::PackedWeights;
+use crate::pack::weights::{PackedWeights, pack};
 use crate::parallel::Parallelism;
 use crate::phases::phase_taps;
 use crate::plan::InputPlan;
@@ -60,23 +60,45 @@ pub fn backward_input<T: Element, const D: usize>(
         return Ok(());
     }
     let Workspace { scratch, input_gradient: slot, .. } = workspace;
-    let state = State::of(slot, geometry.shape, set)?;
+    let state = State::of(slot, geometry.shape, Of::Gradient, set)?;
     pack_phases(geometry.params(), weight, set.lanes, &mut state.weights)?;
-    let call = InputCall {
-        plan: &state.plan,
-        set,
-        weights: &state.weights,
-        x: output_gradient,
-        add: options.accumulate,
-        epilogue: &state.epilogue,
-        parallelism: options.parallelism,
-    };
-    call.run(scratch, Output::new(input_gradient))
+    state.run(output_gradient, options, scratch, Output::new(input_gradient))
+}
+
+/// The convolution of `input` with weights of this call, which is the input gradient of a transposed convolution; lengths are checked.
+///
+/// # Errors
+/// An unknown or unavailable instruction set, no memory. Nothing has been written then.
+pub(crate) fn convolve<T: Element, const D: usize>(
+    geometry: &Geometry<D>,
+    input: &[T],
+    weight: &[T],
+    options: &BackwardOptions,
+    output: &mut [T],
+    workspace: &mut Workspace,
+) -> Result<()> {
+    let set = kernel::set::<T>(Available::choose(options.isa)?);
+    let Workspace { scratch, input_gradient: slot, .. } = workspace;
+    let state = State::of(slot, geometry.shape, Of::Convolution, set)?;
+    if state.weights.is_empty() {
+        state.weights.push(PackedWeights::reusing(Vec::new()));
+    }
+    pack(geometry.params(), weight, set.lanes, &mut state.weights[0])?;
+    state.run(input, options, scratch, Output::new(output))
+}
+
+/// What is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Convolution,
+    /// A convolution's input gradient.
+    Gradient,
 }
 
 /// What a workspace keeps from call to call.
 struct State<T: 'static> {
     shape: Shape,
+    of: Of,
     set: &'static KernelSet<T>,
     plan: InputPlan,
     weights: Vec<PackedWeights<T>>,
@@ -88,19 +110,37 @@ impl<T: Element> State<T> {
     fn of<'w>(
         slot: &'w mut Option<Box<dyn Any + Send + Sync>>,
         shape: Shape,
+        of: Of,
         set: &'static KernelSet<T>,
     ) -> Result<&'w mut Self> {
         let known = slot.as_ref().and_then(|state| state.downcast_ref::<Self>());
-        if known.is_none_or(|state| state.shape != shape || !std::ptr::eq(state.set, set)) {
+        if known.is_none_or(|state| (state.shape, state.of) != (shape, of) || !std::ptr::eq(state.set, set)) {
             let weights = match slot.take().map(Box::<dyn Any + Send + Sync>::downcast::<Self>) {
                 Some(Ok(state)) => state.weights,
                 _ => Vec::new(),
             };
-            let epilogue = Epilogue::new(None, Activation::Identity, shape.groups * shape.in_channels)?;
-            *slot = Some(Box::new(Self { shape, set, plan: InputPlan::new(shape, set)?, weights, epilogue }));
+            let (plan, channels) = match of {
+                Of::Gradient => (InputPlan::new(shape, set)?, shape.in_channels),
+                Of::Convolution => (InputPlan::whole(shape, set)?, shape.out_channels),
+            };
+            let epilogue = Epilogue::new(None, Activation::Identity, shape.groups * channels)?;
+            *slot = Some(Box::new(Self { shape, of, set, plan, weights, epilogue }));
         }
         let state = slot.as_mut().and_then(|state| state.downcast_mut());
         Ok(state.expect("what was just put there"))
+    }
+
+    fn run(&self, x: &[T], options: &BackwardOptions, scratch: &mut Scratch, y: Output<'_, T>) -> Result<()> {
+        let call = InputCall {
+            plan: &self.plan,
+            set: self.set,
+            weights: &self.weights,
+            x,
+            add: options.accumulate,
+            epilogue: &self.epilogue,
+            parallelism: options.parallelism,
+        };
+        call.run(scratch, y)
     }
 }
 

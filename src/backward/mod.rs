@@ -1,9 +1,9 @@
 //! The gradients of a convolution.
 
-mod bias;
+pub(crate) mod bias;
 pub(crate) mod input;
 mod options;
-mod weight;
+pub(crate) mod weight;
 
 pub use bias::backward_bias;
 pub use input::backward_input;

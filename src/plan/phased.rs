@@ -35,8 +35,15 @@ impl InputPlan {
             return Ok(Self::Phased(Box::new(Phased::new(shape, set)?)));
         }
         let (_, whole) = phases(&shape).next().expect("an input with elements");
-        let plan = Plan::new(whole.shape, set, Algorithm::Auto, Tuning::default())?;
-        Ok(Self::Whole(Box::new(plan)))
+        Self::whole(whole.shape, set)
+    }
+
+    /// A convolution of `shape`.
+    ///
+    /// # Errors
+    /// Those of [`Plan::new`].
+    pub(crate) fn whole<T: Element>(shape: Shape, set: &'static KernelSet<T>) -> Result<Self> {
+        Ok(Self::Whole(Box::new(Plan::new(shape, set, Algorithm::Auto, Tuning::default())?)))
     }
 }
 

@@ -24,16 +24,21 @@ pub struct GradientOracle<'a, T, const D: usize> {
     output_gradient: &'a [T],
 }
 
-/// A gradient's element in double precision, and how far any order of summation may be from the exact sum.
+/// A sum in double precision, and how far any order of summation may be from the exact sum.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expected {
-    /// The element.
+    /// The sum.
     pub value: f64,
     /// γₙ·Σ|a·b|, n the number of roundings.
     pub bound: f64,
 }
 
 impl Expected {
+    /// The sum of the products of `terms`.
+    pub fn of_terms<T: Element>(terms: impl IntoIterator<Item = (T, T)>) -> Self {
+        Self::of(|visit| terms.into_iter().for_each(|(a, b)| visit(a, b)))
+    }
+
     pub(super) fn of<T: Element>(terms: impl FnOnce(&mut dyn FnMut(T, T))) -> Self {
         let (mut value, mut sum, mut roundings) = (0.0, 0.0, 2.0);
         terms(&mut |a, b| {

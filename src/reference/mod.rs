@@ -143,6 +143,14 @@ impl<'a, T: Element, const D: usize> Oracle<'a, T, D> {
         nu / (1.0 - nu) * sum
     }
 
+    /// [`Oracle::at_f64`] and [`Oracle::bound_at`].
+    ///
+    /// # Panics
+    /// Where `index` is not below `output_len()`.
+    pub fn expected_at(&self, index: usize) -> Expected {
+        Expected { value: self.at_f64(index), bound: self.bound_at(index) }
+    }
+
     /// Terms of the element at `index` that do not read padding.
     ///
     /// # Panics
