@@ -10,6 +10,7 @@
 //!
 //! Use a release build. The exit code is 1 where anything failed or could not be read.
 
+mod backward_shapes;
 mod case;
 mod conv_case;
 mod gradient_case;
@@ -40,6 +41,9 @@ struct Args {
     /// Above so many multiplications a shape's output is compared with the oracle on 1000 elements only
     #[arg(long, value_name = "N", default_value_t = 20_000_000)]
     max_macs: u64,
+    /// Checks the gradients of the shapes, and the transposed convolutions of lists whose names begin with deconv
+    #[arg(long)]
+    backward: bool,
     /// all, auto (the one a layer chooses by itself), or the name of one: avx512, avx2, neon, portable
     #[arg(long, default_value = "all", value_parser = parse_isas)]
     isa: Isas,
@@ -92,14 +96,21 @@ fn check_shapes(path: &Path, args: &Args, tally: &mut Tally) {
         Ok(list) => list,
         Err(error) => return tally.fail(&path.display().to_string(), &error),
     };
+    let transposed = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("deconv"));
     for (i, entry) in list.iter().enumerate() {
         if i > 0 && i % 100 == 0 {
             eprintln!("{}: {i} of {} shapes", path.display(), list.len());
         }
         let name = format!("{} shape {i}", path.display());
         check_one(&name, tally, |tally| {
-            shapes::check(entry, &args.isa.0, args.max_macs, tally)
-                .with_context(|| format!("in a list by itself: [{entry}]"))
+            let (isas, max_macs) = (&args.isa.0[..], args.max_macs);
+            let shape = shapes::parse(entry)?;
+            let outcome = if args.backward || transposed {
+                backward_shapes::check(&shape, transposed, isas, max_macs, tally)
+            } else {
+                shapes::check(&shape, isas, max_macs, tally)
+            };
+            outcome.with_context(|| format!("in a list by itself: [{entry}]"))
         });
     }
 }

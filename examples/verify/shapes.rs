@@ -34,39 +34,39 @@ const SAMPLES: usize = 1000;
 const MAX_IMAGES: usize = 2;
 
 /// One entry; axes that it does not have are 1. Pads at the end can be negative: what is behind is not read.
-#[derive(Deserialize)]
-struct Shape {
+#[derive(Deserialize, Clone)]
+pub(crate) struct Shape {
     /// Axes of the tensors, batch and channels among them.
-    ndims: usize,
-    n: usize,
-    groups: usize,
-    c_in: usize,
-    c_out: usize,
-    d: usize,
-    h: usize,
-    w: usize,
-    od: usize,
-    oh: usize,
-    ow: usize,
-    kd: usize,
-    kh: usize,
-    kw: usize,
-    sd: usize,
-    sh: usize,
-    sw: usize,
-    dd: usize,
-    dh: usize,
-    dw: usize,
-    pad_front: isize,
-    pad_top: isize,
-    pad_left: isize,
-    pad_back: isize,
-    pad_bottom: isize,
-    pad_right: isize,
+    pub(crate) ndims: usize,
+    pub(crate) n: usize,
+    pub(crate) groups: usize,
+    pub(crate) c_in: usize,
+    pub(crate) c_out: usize,
+    pub(crate) d: usize,
+    pub(crate) h: usize,
+    pub(crate) w: usize,
+    pub(crate) od: usize,
+    pub(crate) oh: usize,
+    pub(crate) ow: usize,
+    pub(crate) kd: usize,
+    pub(crate) kh: usize,
+    pub(crate) kw: usize,
+    pub(crate) sd: usize,
+    pub(crate) sh: usize,
+    pub(crate) sw: usize,
+    pub(crate) dd: usize,
+    pub(crate) dh: usize,
+    pub(crate) dw: usize,
+    pub(crate) pad_front: isize,
+    pub(crate) pad_top: isize,
+    pub(crate) pad_left: isize,
+    pub(crate) pad_back: isize,
+    pub(crate) pad_bottom: isize,
+    pub(crate) pad_right: isize,
 }
 
 /// The last `D` of depth, height and width.
-fn last<E: Copy, const D: usize>(of: [E; 3]) -> Result<[E; D]> {
+pub(crate) fn last<E: Copy, const D: usize>(of: [E; 3]) -> Result<[E; D]> {
     axes(&of[3 - D..])
 }
 
@@ -83,11 +83,20 @@ impl Shape {
             .groups(self.groups))
     }
 
-    fn geometry<const D: usize>(&self) -> Result<Geometry<D>> {
+    pub(crate) fn geometry<const D: usize>(&self) -> Result<Geometry<D>> {
         let geometry = self.params()?.geometry(self.n, last([self.d, self.h, self.w])?)?;
         let (actual, expected) = (geometry.output_extent(), last([self.od, self.oh, self.ow])?);
         ensure!(actual == expected, "the output's extents are {actual:?}, expected {expected:?}");
         Ok(geometry)
+    }
+}
+
+impl Shape {
+    /// The convolution from the output of this transposed convolution to its input.
+    pub(crate) fn exchanged(&self) -> Result<Self> {
+        let (c_in, c_out) = (self.c_out, self.c_in);
+        let ([d, h, w], [od, oh, ow]) = ([self.od, self.oh, self.ow], [self.d, self.h, self.w]);
+        Ok(Self { c_in, c_out, d, h, w, od, oh, ow, ..self.clone() })
     }
 }
 
@@ -97,9 +106,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Value>> {
     serde_json::from_str(&text).context("it is not a JSON array")
 }
 
-/// Checks one entry of a list.
-pub(crate) fn check(entry: &Value, isas: &[Isa], max_macs: u64, tally: &mut Tally) -> Result<Outcome> {
-    let shape = Shape::deserialize(entry).context("it is not a shape")?;
+/// What an entry of a list says.
+pub(crate) fn parse(entry: &Value) -> Result<Shape> {
+    Shape::deserialize(entry).context("it is not a shape")
+}
+
+/// Checks the convolution of one entry of a list.
+pub(crate) fn check(shape: &Shape, isas: &[Isa], max_macs: u64, tally: &mut Tally) -> Result<Outcome> {
     match shape.ndims {
         3 => check_geometry::<1>(&shape.geometry()?, isas, max_macs, tally),
         4 => check_geometry::<2>(&shape.geometry()?, isas, max_macs, tally),
@@ -242,12 +255,12 @@ fn most_taps<const D: usize>(geometry: &Geometry<D>, axis: usize) -> usize {
 }
 
 /// The largest of 1 … 5 with which that many products sum exactly in `f32`.
-fn amplitude(terms: usize) -> Option<usize> {
+pub(crate) fn amplitude(terms: usize) -> Option<usize> {
     (1..=5).rev().find(|a| terms.saturating_mul(a * a) < 1 << 24)
 }
 
 /// Integers from −`amplitude` to `amplitude`; the same on every platform.
-fn integers(seed: u64, amplitude: usize, len: usize) -> Vec<f32> {
+pub(crate) fn integers(seed: u64, amplitude: usize, len: usize) -> Vec<f32> {
     let mut random = Random(seed);
     (0..len).map(|_| random.below(2 * amplitude + 1) as f32 - amplitude as f32).collect()
 }
