@@ -18,8 +18,9 @@ pub struct Workspace {
     pub(crate) transposed: Cached<InputPlan>,
     /// Memory of weights that are packed for one call.
     pub(crate) weights: Vec<Line>,
-    /// What input gradients of the last element type keep.
-    pub(crate) input_gradient: Option<Box<dyn Any + Send + Sync>>,
+    /// What input gradients keep of each shape, and the memory of their packed weights.
+    pub(crate) states: Vec<Box<dyn Any + Send + Sync>>,
+    pub(crate) packed: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Workspace {

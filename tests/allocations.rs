@@ -9,7 +9,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use common::{Extras, Problem, Way, activations, announce, reduced, ways};
-use convgemm::{Activation, Algorithm, Conv, Element, ForwardOptions, Isa, Parallelism, Params, Workspace};
+use convgemm::{
+    Activation, Algorithm, BackwardOptions, Conv, ConvTranspose, Element, ForwardOptions, Isa, Parallelism,
+    Params, Workspace, backward_bias, backward_input, backward_weight,
+};
 
 /// What a thread allocated since the counts were set to 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -181,6 +184,45 @@ fn no_activation_allocates_on_every_isa() {
     announce("no_activation_allocates");
     check::<f32>();
     check::<f64>();
+}
+
+/// Gradients and a transposed convolution, of several shapes in turn.
+#[test]
+fn gradients_in_turn_allocate_nothing_on_every_isa() {
+    fn run<T: Element>(options: &BackwardOptions, workspace: &mut Workspace, buffers: &mut [Vec<T>; 3]) {
+        let [x, weight, dy] = buffers;
+        for (stride, groups) in [(1, 1), (2, 1), (2, 4), (3, 2)] {
+            let params = Params::<2>::new(8, 12, [3, 3]).stride([stride; 2]).padding([1, 1]).groups(groups);
+            let geometry = params.geometry(2, [13, 15]).unwrap();
+            let (x_len, w_len, y_len) = (geometry.input_len(), geometry.weight_len(), geometry.output_len());
+            let (x, weight, dy) = (&mut x[..x_len], &mut weight[..w_len], &mut dy[..y_len]);
+            backward_input(&geometry, dy, weight, options, x, workspace).unwrap();
+            backward_weight(&geometry, x, dy, options, weight, workspace).unwrap();
+            backward_bias(&geometry, dy, options, &mut weight[..12]).unwrap();
+        }
+    }
+    fn check<T: Element>(isa: Isa) {
+        let options = BackwardOptions::new().isa(isa).parallelism(Parallelism::Serial);
+        let mut workspace = Workspace::new();
+        let mut buffers = [const { Vec::<T>::new() }; 3];
+        buffers.iter_mut().for_each(|buffer| buffer.resize(8000, T::from_f64(1.0)));
+        let layer = ConvTranspose::<T, 2>::builder(4, 6, [3, 3]).stride([2, 2]).isa(isa);
+        let layer = layer.build(&buffers[0][..216]).unwrap();
+        let (x, mut y) = (buffers[0][..4 * 49].to_vec(), vec![T::ZERO; 6 * 225]);
+        let mut all = || {
+            run(&options, &mut workspace, &mut buffers);
+            layer.forward_into(&x, 1, [7, 7], Parallelism::Serial, &mut y, &mut workspace).unwrap();
+        };
+        all();
+        for _ in 0..3 {
+            assert_eq!(counted(&mut all), Counts::default(), "{isa} {}", T::NAME);
+        }
+    }
+    announce("gradients_in_turn_allocate_nothing");
+    for isa in Isa::available() {
+        check::<f32>(isa);
+        check::<f64>(isa);
+    }
 }
 
 /// Layers, extents and element types in turn in one workspace, which has seen each.

@@ -2,12 +2,12 @@
 
 mod common;
 
-use approx::assert_abs_diff_eq;
-use common::{Random, announce, reduced};
+use approx::{assert_abs_diff_eq, assert_relative_eq};
+use common::{Problem, Random, announce, for_all, problems, reduced};
 use convgemm::reference::{Expected, GradientOracle, Oracle, TransposeOracle};
 use convgemm::{
-    Activation, BackwardOptions, ConvTranspose, Element, Error, Geometry, Isa, Padding, Parallelism, Params,
-    Workspace, backward_bias, backward_input, backward_weight,
+    Activation, BackwardOptions, Conv, ConvTranspose, Element, Error, Geometry, Isa, Padding, Parallelism,
+    Params, Workspace, backward_bias, backward_input, backward_weight,
 };
 
 /// Everything that a convolution's gradients are made of.
@@ -173,6 +173,131 @@ fn gradients_of_long_rows_and_many_channels() {
     check::<f32, 2>(&params, 1, [33, 40], &mut workspace);
     let params = Params::new(70, 70, [3, 3]).stride([2, 2]).padding([1, 1]).groups(70);
     check::<f32, 2>(&params, 2, [64, 61], &mut workspace);
+}
+
+const REGRESSIONS: &str = "proptest-regressions/gradients.txt";
+
+/// Any problem: the oracles' bytes.
+fn check_any<T: Element, const D: usize>(problem: &Problem<D>) {
+    check::<T, D>(&problem.params, problem.batch, problem.extent, &mut Workspace::new());
+}
+
+/// ⟨Cx, y⟩ = ⟨x, Cᵀy⟩ = ⟨w, G(x, y)⟩, exactly on integers, as computed.
+fn check_adjoint<const D: usize>(problem: &Problem<D>) {
+    let geometry = problem.params.geometry(problem.batch, problem.extent).unwrap();
+    let mut random = Random(4);
+    let data = Data::<f64>::new(&geometry, || random.integer(5));
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let mut workspace = Workspace::new();
+    for isa in Isa::available() {
+        let conv = Conv::<f64, D>::with_params(problem.params).isa(isa).build(&data.weight).unwrap();
+        let y = conv.forward(&data.x, problem.batch, problem.extent).unwrap();
+        let (options, expected) = (BackwardOptions::new().isa(isa), dot(&y, &data.dy));
+        let dx = input_gradient(&geometry, &data, &options, f64::NAN, &mut workspace);
+        assert_eq!(dot(&data.x, &dx), expected, "{problem:?} {isa}");
+        let dw = weight_gradient(&geometry, &data, &options, f64::NAN, &mut workspace);
+        assert_eq!(dot(&data.weight, &dw), expected, "{problem:?} {isa}");
+    }
+}
+
+/// The loss ⟨y, dy⟩ at inputs and weights a little to either side.
+fn check_differences<const D: usize>(problem: &Problem<D>) {
+    const STEP: f64 = 0.5;
+    let geometry = problem.params.geometry(problem.batch, problem.extent).unwrap();
+    let data = Data::<f64>::reals(&geometry);
+    let (options, mut workspace) = (BackwardOptions::new(), Workspace::new());
+    let dx = input_gradient(&geometry, &data, &options, f64::NAN, &mut workspace);
+    let dw = weight_gradient(&geometry, &data, &options, f64::NAN, &mut workspace);
+    let loss = |x: &[f64], weight: &[f64]| -> f64 {
+        let conv = Conv::<f64, D>::with_params(problem.params).build(weight).unwrap();
+        let y = conv.forward(x, problem.batch, problem.extent).unwrap();
+        y.iter().zip(&data.dy).map(|(y, dy)| y * dy).sum()
+    };
+    let difference = |values: &[f64], i: usize, loss: &dyn Fn(&[f64]) -> f64| {
+        let at = |step| {
+            let mut moved = values.to_vec();
+            moved[i] += step;
+            loss(&moved)
+        };
+        (at(STEP) - at(-STEP)) / (2.0 * STEP)
+    };
+    let mut random = Random(6);
+    for _ in 0..4 {
+        if !dx.is_empty() {
+            let i = random.next() as usize % dx.len();
+            let expected = difference(&data.x, i, &|x| loss(x, &data.weight));
+            assert_relative_eq!(dx[i], expected, epsilon = 1e-9, max_relative = 1e-9);
+        }
+        let i = random.next() as usize % dw.len();
+        let expected = difference(&data.weight, i, &|weight| loss(&data.x, weight));
+        assert_relative_eq!(dw[i], expected, epsilon = 1e-9, max_relative = 1e-9);
+    }
+}
+
+macro_rules! gradients {
+    ($module:ident, $axes:literal, $cases:literal) => {
+        mod $module {
+            use super::*;
+
+            #[test]
+            fn the_oracles_bytes_on_every_isa() {
+                announce(concat!(stringify!($module), " bytes"));
+                for_all($cases, REGRESSIONS, problems(), check_any::<f32, $axes>);
+                for_all($cases / 2, REGRESSIONS, problems(), check_any::<f64, $axes>);
+            }
+
+            #[test]
+            fn adjoint_on_every_isa() {
+                announce(concat!(stringify!($module), " adjoint"));
+                for_all($cases, REGRESSIONS, problems(), check_adjoint::<$axes>);
+            }
+
+            #[test]
+            fn finite_differences() {
+                for_all($cases / 2, REGRESSIONS, problems(), check_differences::<$axes>);
+            }
+        }
+    };
+}
+
+gradients!(one_axis, 1, 64);
+gradients!(two_axes, 2, 64);
+gradients!(three_axes, 3, 48);
+
+/// Large enough to be shared between threads.
+#[cfg(feature = "rayon")]
+#[test]
+fn threads_have_the_same_bytes_on_every_isa() {
+    announce("threads_have_the_same_bytes");
+    let pools = [1, 2, 3, 8].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap());
+    let base =
+        |c_in, c_out, kernel: [usize; 2]| Params::new(c_in, c_out, kernel).padding(kernel.map(|k| k / 2));
+    for params in [
+        base(32, 48, [3, 3]),
+        base(20, 70, [3, 5]).stride([2, 2]),
+        base(64, 96, [1, 1]),
+        base(64, 64, [3, 3]).groups(64),
+        base(64, 64, [3, 3]).groups(64).stride([2, 2]),
+        base(3, 40, [7, 7]).stride([3, 2]),
+    ] {
+        let geometry = params.geometry(3, [33, 36]).unwrap();
+        let data = Data::<f32>::reals(&geometry);
+        let mut workspace = Workspace::new();
+        for isa in Isa::available() {
+            let options = BackwardOptions::new().isa(isa);
+            let serial = options.parallelism(Parallelism::Serial);
+            let dx = input_gradient(&geometry, &data, &serial, f32::NAN, &mut workspace);
+            let dw = weight_gradient(&geometry, &data, &serial, f32::NAN, &mut workspace);
+            for pool in &pools {
+                let workspace = &mut workspace;
+                let bits = |y: &[f32]| y.iter().map(|y| y.to_bits()).collect::<Vec<_>>();
+                let y = pool.install(|| input_gradient(&geometry, &data, &options, f32::NAN, workspace));
+                assert_eq!(bits(&y), bits(&dx), "{params:?} {isa} {pool:?}");
+                let y = pool.install(|| weight_gradient(&geometry, &data, &options, f32::NAN, workspace));
+                assert_eq!(bits(&y), bits(&dw), "{params:?} {isa} {pool:?}");
+            }
+        }
+    }
 }
 
 /// Numbers of chunks for which some slices have none.

@@ -59,10 +59,11 @@ pub fn backward_input<T: Element, const D: usize>(
     if input_gradient.is_empty() {
         return Ok(());
     }
-    let Workspace { scratch, input_gradient: slot, .. } = workspace;
-    let state = State::of(slot, geometry.shape, Of::Gradient, set)?;
-    pack_phases(geometry.params(), weight, set.lanes, &mut state.weights)?;
-    state.run(output_gradient, options, scratch, Output::new(input_gradient))
+    let Workspace { scratch, states, packed, .. } = workspace;
+    let state = State::of(states, geometry.shape, Of::Gradient, set)?;
+    let weights = packed_in(packed);
+    pack_phases(geometry.params(), weight, set.lanes, weights)?;
+    state.run(output_gradient, weights, options, scratch, Output::new(input_gradient))
 }
 
 /// The convolution of `input` with weights of this call, which is the input gradient of a transposed convolution; lengths are checked.
@@ -78,13 +79,14 @@ pub(crate) fn convolve<T: Element, const D: usize>(
     workspace: &mut Workspace,
 ) -> Result<()> {
     let set = kernel::set::<T>(Available::choose(options.isa)?);
-    let Workspace { scratch, input_gradient: slot, .. } = workspace;
-    let state = State::of(slot, geometry.shape, Of::Convolution, set)?;
-    if state.weights.is_empty() {
-        state.weights.push(PackedWeights::reusing(Vec::new()));
+    let Workspace { scratch, states, packed, .. } = workspace;
+    let state = State::of(states, geometry.shape, Of::Convolution, set)?;
+    let weights = packed_in(packed);
+    if weights.is_empty() {
+        weights.push(PackedWeights::reusing(Vec::new()));
     }
-    pack(geometry.params(), weight, set.lanes, &mut state.weights[0])?;
-    state.run(input, options, scratch, Output::new(output))
+    pack(geometry.params(), weight, set.lanes, &mut weights[0])?;
+    state.run(input, weights, options, scratch, Output::new(output))
 }
 
 /// What is computed.
@@ -95,53 +97,65 @@ enum Of {
     Gradient,
 }
 
-/// What a workspace keeps from call to call.
+/// Shapes that a workspace knows, at most; then the one that it has known for longest is forgotten.
+const STATES: usize = 64;
+
+/// What a workspace keeps of a shape.
 struct State<T: 'static> {
     shape: Shape,
     of: Of,
     set: &'static KernelSet<T>,
     plan: InputPlan,
-    weights: Vec<PackedWeights<T>>,
     /// Of nothing.
     epilogue: Epilogue<T>,
 }
 
 impl<T: Element> State<T> {
     fn of<'w>(
-        slot: &'w mut Option<Box<dyn Any + Send + Sync>>,
+        states: &'w mut Vec<Box<dyn Any + Send + Sync>>,
         shape: Shape,
         of: Of,
         set: &'static KernelSet<T>,
-    ) -> Result<&'w mut Self> {
-        let known = slot.as_ref().and_then(|state| state.downcast_ref::<Self>());
-        if known.is_none_or(|state| (state.shape, state.of) != (shape, of) || !std::ptr::eq(state.set, set)) {
-            let weights = match slot.take().map(Box::<dyn Any + Send + Sync>::downcast::<Self>) {
-                Some(Ok(state)) => state.weights,
-                _ => Vec::new(),
-            };
+    ) -> Result<&'w Self> {
+        let is_it = |state: &Self| (state.shape, state.of) == (shape, of) && std::ptr::eq(state.set, set);
+        let found = states.iter().position(|state| state.downcast_ref().is_some_and(is_it));
+        let index = if let Some(index) = found {
+            index
+        } else {
             let (plan, channels) = match of {
                 Of::Gradient => (InputPlan::new(shape, set)?, shape.in_channels),
                 Of::Convolution => (InputPlan::whole(shape, set)?, shape.out_channels),
             };
             let epilogue = Epilogue::new(None, Activation::Identity, shape.groups * channels)?;
-            *slot = Some(Box::new(Self { shape, of, set, plan, weights, epilogue }));
-        }
-        let state = slot.as_mut().and_then(|state| state.downcast_mut());
-        Ok(state.expect("what was just put there"))
+            if states.len() == STATES {
+                states.remove(0);
+            }
+            states.push(Box::new(Self { shape, of, set, plan, epilogue }));
+            states.len() - 1
+        };
+        Ok(states[index].downcast_ref().expect("what was found or put there"))
     }
 
-    fn run(&self, x: &[T], options: &BackwardOptions, scratch: &mut Scratch, y: Output<'_, T>) -> Result<()> {
-        let call = InputCall {
-            plan: &self.plan,
-            set: self.set,
-            weights: &self.weights,
-            x,
-            add: options.accumulate,
-            epilogue: &self.epilogue,
-            parallelism: options.parallelism,
-        };
-        call.run(scratch, y)
+    fn run(
+        &self,
+        x: &[T],
+        weights: &[PackedWeights<T>],
+        options: &BackwardOptions,
+        scratch: &mut Scratch,
+        y: Output<'_, T>,
+    ) -> Result<()> {
+        let &Self { set, ref plan, ref epilogue, .. } = self;
+        let (add, parallelism) = (options.accumulate, options.parallelism);
+        InputCall { plan, set, weights, x, add, epilogue, parallelism }.run(scratch, y)
     }
+}
+
+/// Packed weights of phases, in the memory of those of an earlier call.
+fn packed_in<T: Element>(packed: &mut Option<Box<dyn Any + Send + Sync>>) -> &mut Vec<PackedWeights<T>> {
+    if packed.as_ref().is_none_or(|packed| !packed.is::<Vec<PackedWeights<T>>>()) {
+        *packed = Some(Box::new(Vec::<PackedWeights<T>>::new()));
+    }
+    packed.as_mut().and_then(|packed| packed.downcast_mut()).expect("what was just put there")
 }
 
 /// Packs the weights of each phase, reusing the memory of `packed`.
