@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use common::data::{check, random};
+use common::data::{check, check_some, random};
 use common::layer::{self, Layer};
 use common::peak;
-use convgemm::reference::Oracle;
-use convgemm::{Algorithm, Conv, Element, Isa, Workspace};
+use convgemm::reference::{GradientOracle, Oracle};
+use convgemm::{Algorithm, BackwardOptions, Conv, Element, Isa, Workspace, backward_input, backward_weight};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::ThreadPool;
 use row::Row;
@@ -47,6 +47,9 @@ struct Arguments {
     /// The element type.
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
+    /// The convolution, or one of its gradients.
+    #[arg(long, default_value = "forward")]
+    pass: Pass,
     /// Reads each layer's input and weights from NAME.x.f32 and NAME.w.f32 in this folder, raw little-endian in NCHW and
     /// OIHW, and writes its output to NAME.y.f32.
     #[arg(long)]
@@ -60,6 +63,13 @@ struct Arguments {
 enum Dtype {
     F32,
     F64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Pass {
+    Forward,
+    BackwardInput,
+    BackwardWeight,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -84,6 +94,7 @@ impl From<Which> for Algorithm {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     ensure!(arguments.data.is_none() || arguments.dtype == Dtype::F32, "--data holds f32, --dtype is f64");
+    ensure!(arguments.data.is_none() || arguments.pass == Pass::Forward, "--data is for --pass forward");
     let layers = layer::read(arguments.layers.as_deref())?;
     let layers: Vec<_> = layers.iter().filter(|layer| layer.name.contains(&arguments.only)).collect();
     let isa = arguments.isa.unwrap_or_else(|| Isa::available()[0]);
@@ -145,8 +156,52 @@ impl Bench {
         }
     }
 
+    /// Checks a gradient of one layer, then times it.
+    fn gradient_row<T: Element, const D: usize>(&self, layer: &Layer) -> Result<Row> {
+        let geometry = layer.params::<D>().geometry(layer.n, layer.extent())?;
+        let x: Vec<T> = random(geometry.input_len(), 1);
+        let weight: Vec<T> = random(geometry.weight_len(), 2);
+        let dy: Vec<T> = random(geometry.output_len(), 3);
+        let options = BackwardOptions::new().isa(self.isa);
+        let oracle = GradientOracle::new(&geometry, &x, &weight, &dy)?;
+        let mut workspace = Workspace::new();
+        let input = self.arguments.pass == Pass::BackwardInput;
+        let mut gradient = vec![T::from_f64(f64::NAN); if input { x.len() } else { weight.len() }];
+        let mut call = || {
+            let (x, dy, gradient) = (black_box(&x), black_box(&dy), black_box(&mut gradient));
+            if input {
+                backward_input(&geometry, dy, &weight, &options, gradient, &mut workspace)
+            } else {
+                backward_weight(&geometry, x, dy, &options, gradient, &mut workspace)
+            }
+        };
+        self.pool.install(&mut call)?;
+        let times = self.pool.install(|| measure(call, self.arguments.min_time))?;
+        check_some(&gradient, geometry.macs(), |index| match input {
+            true => oracle.input_expected_at(index),
+            false => oracle.weight_expected_at(index),
+        })?;
+        Ok(Row {
+            name: layer.name.clone(),
+            class: layer.class(),
+            threads: usize::from(self.arguments.threads),
+            min_s: times[0],
+            median_s: times[times.len() / 2],
+            gflops: 2.0 * geometry.macs() as f64 / times[0] / 1e9,
+            peak_gflops: self.peak,
+            algorithm: format!("{:?}", self.arguments.pass),
+            lowering: "-".to_owned(),
+            kernel: "-".to_owned(),
+            isa: self.isa.name(),
+            scratch_bytes: 0,
+        })
+    }
+
     /// Checks one layer, then times it.
     fn row_of<T: Element, const D: usize>(&self, layer: &Layer) -> Result<Row> {
+        if self.arguments.pass != Pass::Forward {
+            return self.gradient_row::<T, D>(layer);
+        }
         let (params, extent) = (layer.params::<D>(), layer.extent());
         let geometry = params.geometry(layer.n, extent)?;
         let (x, weight) = match &self.arguments.data {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use convgemm::Element;
-use convgemm::reference::Oracle;
+use convgemm::reference::{Expected, Oracle};
 
 /// Evenly from −1 to 1; a linear congruential generator, the same on every machine.
 pub(crate) fn random<T: Element>(len: usize, seed: u64) -> Vec<T> {
@@ -19,11 +19,19 @@ const CHECKED_WHOLE: u128 = 50_000_000;
 
 /// The oracle's value, within its bound, at every element, or at 1 000 of a large problem.
 pub(crate) fn check<T: Element, const D: usize>(oracle: &Oracle<'_, T, D>, y: &[T]) -> Result<()> {
-    let whole = oracle.geometry().macs() <= CHECKED_WHOLE;
-    let step = if whole { 1 } else { (y.len() / 1000).max(1) };
+    check_some(y, oracle.geometry().macs(), |index| oracle.expected_at(index))
+}
+
+/// What is expected at every element, or at 1 000 of a problem of so many multiply-adds.
+pub(crate) fn check_some<T: Element>(
+    y: &[T],
+    macs: u128,
+    expected: impl Fn(usize) -> Expected,
+) -> Result<()> {
+    let step = if macs <= CHECKED_WHOLE { 1 } else { (y.len() / 1000).max(1) };
     for index in (0..y.len()).step_by(step).chain(y.len().checked_sub(1)) {
-        let error = (y[index].to_f64() - oracle.at_f64(index)).abs();
-        ensure!(error <= oracle.bound_at(index), "element {index} is {}, not {}", y[index], oracle.at(index));
+        let Expected { value, bound, .. } = expected(index);
+        ensure!((y[index].to_f64() - value).abs() <= bound, "element {index} is {}, not {value}", y[index]);
     }
     Ok(())
 }
