@@ -14,7 +14,7 @@ use crate::geometry::{Geometry, Params, Shape};
 use crate::isa::Available;
 use crate::kernel::{self, KernelSet};
 use crate::pack::buffer::Scratch;
-use crate::pack::weights::{PackedWeights, pack};
+use crate::pack::weights::{PackedWeights, Read, pack};
 use crate::parallel::Parallelism;
 use crate::phases::phase_taps;
 use crate::plan::InputPlan;
@@ -25,7 +25,7 @@ use crate::workspace::Workspace;
 /// Shapes, for a convolution of the given `geometry`: `output_gradient` `[batch, C_out, output extent…]`, `weight`
 /// `[C_out, C_in / groups, kernel…]`, `input_gradient` `[batch, C_in, input extent…]`. Elements that no window reads get 0.
 ///
-/// Each element is one chain of fused multiply-adds from +0.0 over (output channel, position in the output's gradient) ascending,
+/// Each element is one chain of fused multiply-adds from +0.0 over (output channel, position in the output's gradient) ascending, then + 0.0,
 /// as in [`crate::reference::GradientOracle`]; the result has the same bytes for any number of threads and instruction set with
 /// fused multiply-add. With [`BackwardOptions::accumulate`] the finished sum is added to what is given.
 ///
@@ -62,7 +62,7 @@ pub fn backward_input<T: Element, const D: usize>(
     let Workspace { scratch, states, packed, .. } = workspace;
     let state = State::of(states, geometry.shape, Of::Gradient, set)?;
     let weights = packed_in(packed);
-    pack_phases(geometry.params(), weight, set.lanes, weights)?;
+    pack_phases(geometry.params(), weight, set.lanes, Some(&state.plan), weights)?;
     state.run(output_gradient, weights, options, scratch, Output::new(input_gradient))
 }
 
@@ -158,7 +158,7 @@ fn packed_in<T: Element>(packed: &mut Option<Box<dyn Any + Send + Sync>>) -> &mu
     packed.as_mut().and_then(|packed| packed.downcast_mut()).expect("what was just put there")
 }
 
-/// Packs the weights of each phase, reusing the memory of `packed`.
+/// Packs the weights of each phase, those that `plan` reads if there is one, reusing the memory of `packed`.
 ///
 /// # Errors
 /// [`crate::Error::OutOfMemory`].
@@ -166,6 +166,7 @@ pub(crate) fn pack_phases<T: Element, const D: usize>(
     params: &Params<D>,
     weight: &[T],
     lanes: usize,
+    plan: Option<&InputPlan>,
     packed: &mut Vec<PackedWeights<T>>,
 ) -> Result<()> {
     let groups = params.groups;
@@ -176,7 +177,9 @@ pub(crate) fn pack_phases<T: Element, const D: usize>(
         if packed.len() == i {
             packed.push(PackedWeights::reusing(Vec::new()));
         }
-        packed[i].pack_phase(weight, channels, kernel, &taps, lanes)?;
+        if let Some(read) = plan.map_or(Some(Read::Any), |plan| plan.reads(i)) {
+            packed[i].pack_phase(weight, channels, kernel, &taps, lanes, read)?;
+        }
     }
     Ok(())
 }

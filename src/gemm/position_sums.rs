@@ -1,6 +1,7 @@
 //! The weight gradient: blocks of weights, each the sum over all positions of products of the output's gradient and the image.
 
 use crate::element::Element;
+use crate::gemm::blocking::KBlock;
 use crate::gemm::tiles::Output;
 use crate::kernel::{Dots, KernelSet, Run};
 use crate::pack::bands::{Layout, Rectangle};
@@ -23,6 +24,9 @@ pub(crate) struct WeightJob<'a, T: 'static> {
 
 /// Scratch of a part.
 struct Tables<'a, T> {
+    /// The columns that the tables describe.
+    described: Option<KBlock>,
+    layout: Layout,
     runs: &'a mut [Run],
     taps: &'a mut [usize],
     columns: &'a mut [usize],
@@ -36,6 +40,8 @@ impl<T: Element> WeightJob<'_, T> {
         let (plan, parts, blocks) = (self.plan, self.plan.parts, self.plan.blocks());
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, mut scratch: Carver<'_>| {
             let mut tables = Tables {
+                described: None,
+                layout: Layout::default(),
                 runs: scratch.take(plan.slices.pieces.max(1)),
                 taps: scratch.take(plan.columns.tap_count()),
                 columns: scratch.take(plan.most_columns()),
@@ -52,9 +58,12 @@ impl<T: Element> WeightJob<'_, T> {
     fn block(&self, block: &WeightBlock, tables: &mut Tables<'_, T>) {
         let (shape, slices) = (&self.plan.shape, self.plan.slices);
         let columns = &block.columns;
-        let layout = if self.plan.in_place { Layout::default() } else { self.plan.layout(columns.taps.len) };
         let count = columns.channels.len() * columns.taps.count();
-        self.fill_columns(block, &layout, tables);
+        if tables.described.as_ref() != Some(columns) {
+            tables.described = Some(columns.clone());
+            self.describe(columns, tables);
+        }
+        let layout = tables.layout;
         let len = block.rows.len() * count;
         tables.sums[..slices.used() * len].fill(T::ZERO);
         let mut used = 0;
@@ -94,15 +103,16 @@ impl<T: Element> WeightJob<'_, T> {
     }
 
     /// Where the columns lie: each tap of each channel.
-    fn fill_columns(&self, block: &WeightBlock, layout: &Layout, tables: &mut Tables<'_, T>) {
+    fn describe(&self, block: &KBlock, tables: &mut Tables<'_, T>) {
         let shape = &self.plan.shape;
-        let taps = &mut tables.taps[..block.columns.taps.count()];
+        let taps = &mut tables.taps[..block.taps.count()];
         let channel = if self.plan.in_place {
             taps.fill(0);
             shape.in_plane()
         } else {
-            layout.fill_offsets(shape, &block.columns.taps, taps);
-            layout.channel
+            tables.layout = self.plan.layout(block.taps.len);
+            tables.layout.fill_offsets(shape, &block.taps, taps);
+            tables.layout.channel
         };
         for (c, columns) in tables.columns.chunks_exact_mut(taps.len()).enumerate() {
             for (column, &tap) in columns.iter_mut().zip(&*taps) {

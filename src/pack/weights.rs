@@ -7,6 +7,16 @@ use crate::geometry::Params;
 use crate::pack::buffer::{Aligned, Line};
 use crate::phases::PhaseTaps;
 
+/// What of packed weights is going to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// What a plan that is still to be made asks for.
+    Any,
+    Panels,
+    /// The weights as they were given, for direct kernels.
+    Given,
+}
+
 /// One layout for both orientations and every tile of an instruction set and element type.
 pub(crate) struct PackedWeights<T> {
     data: Aligned<T>,
@@ -33,7 +43,7 @@ impl<T: Element> PackedWeights<T> {
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
     pub(crate) fn pack(&mut self, weight: &[T], channels: usize, k: usize, lanes: usize) -> Result<()> {
-        let (panels, given) = self.resize(weight.len() / (channels * k), channels, k, lanes)?;
+        let (panels, given) = self.resize(weight.len() / (channels * k), channels, k, lanes, Read::Any)?;
         given.copy_from_slice(&weight[..given.len()]);
         let panels = panels.chunks_exact_mut(k * lanes);
         let rows = weight.chunks_exact(channels * k).flat_map(|group| group.chunks(lanes * k));
@@ -55,17 +65,19 @@ impl<T: Element> PackedWeights<T> {
         kernel: [usize; 3],
         taps: &[PhaseTaps; 3],
         lanes: usize,
+        read: Read,
     ) -> Result<()> {
         let [all, count] = [kernel.iter().product::<usize>(), taps.iter().map(|taps| taps.count).product()];
         let k = out_channels * count;
-        let (panels, given) = self.resize(groups, channels, k, lanes)?;
+        let (panels, given) = self.resize(groups, channels, k, lanes, read)?;
         if !channels.is_multiple_of(lanes) {
             panels.fill(T::ZERO);
         }
         // Some panels at a time, so that more than a line is read of each output channel.
         const PANELS: usize = 4;
         let groups = weight.chunks_exact(out_channels * channels * all);
-        for (weight, panels) in groups.zip(panels.chunks_mut(channels.div_ceil(lanes) * k * lanes)) {
+        // Where there are none, this ends at once.
+        for (panels, weight) in panels.chunks_mut(channels.div_ceil(lanes) * k * lanes).zip(groups) {
             for (i, panels) in panels.chunks_mut(PANELS * k * lanes).enumerate() {
                 for (out, weight) in weight.chunks_exact(channels * all).enumerate() {
                     let blocks = weight[i * PANELS * lanes * all..].chunks(lanes * all);
@@ -104,11 +116,14 @@ impl<T: Element> PackedWeights<T> {
         channels: usize,
         k: usize,
         lanes: usize,
+        read: Read,
     ) -> Result<(&mut [T], &mut [T])> {
         (self.k, self.lanes, self.blocks) = (k, lanes, channels.div_ceil(lanes));
         // Packed depthwise weights are `lanes` times as many as given.
-        self.raw = (groups * self.blocks).saturating_mul(k * lanes);
-        let given = if has_raw(channels, lanes) { groups * channels * k } else { 0 };
+        let panels = (groups * self.blocks).saturating_mul(k * lanes);
+        self.raw = if read == Read::Given { 0 } else { panels };
+        let given = has_raw(channels, lanes) && read != Read::Panels;
+        let given = if given { groups * channels * k } else { 0 };
         let data = self.data.resize(self.raw.saturating_add(given))?;
         Ok(data.split_at_mut(self.raw))
     }

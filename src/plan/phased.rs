@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::geometry::Shape;
 use crate::kernel::KernelSet;
 use crate::pack::buffer::{LINE, lines_for};
+use crate::pack::weights::Read;
 use crate::phases::{Phase, phases};
 
 /// What the phases of a block may fill: they are read again at once, to be put in place.
@@ -36,6 +37,15 @@ impl InputPlan {
         }
         let (_, whole) = phases(&shape).next().expect("an input with elements");
         Self::whole(whole.shape, set)
+    }
+
+    /// What is read of the weights of the phase `index`; none where nothing is.
+    pub(crate) fn reads(&self, index: usize) -> Option<Read> {
+        let plan = match self {
+            Self::Whole(plan) => &**plan,
+            Self::Phased(phased) => &phased.phases.iter().find(|planned| planned.weights == index)?.plan,
+        };
+        Some(if plan.algorithm() == Algorithm::Direct { Read::Given } else { Read::Panels })
     }
 
     /// A convolution of `shape`.

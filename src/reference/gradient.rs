@@ -88,16 +88,15 @@ impl<'a, T: Element, const D: usize> GradientOracle<'a, T, D> {
     }
 
     /// An element of the input's gradient: one chain of fused multiply-adds from +0.0 over (output channel, position in the
-    /// output) ascending.
+    /// output) ascending, then + 0.0, so that there is no −0.0.
     ///
     /// # Panics
     /// Where `index` is not below `input_len()`.
     pub fn input_at(&self, index: usize) -> T {
         let mut sum = T::ZERO;
-        input_terms(&self.geometry, index, self.weight, self.output_gradient, |w, dy| {
-            sum = w.mul_add(dy, sum)
-        });
-        sum
+        let visit = |w: T, dy| sum = w.mul_add(dy, sum);
+        input_terms(&self.geometry, index, self.weight, self.output_gradient, visit);
+        sum.plus(T::ZERO)
     }
 
     /// The same in double precision.
