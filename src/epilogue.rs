@@ -83,6 +83,74 @@ impl<T: Element> Activation<T> {
         }
     }
 
+    /// The derivative at the pre-activation value `x` in output channel `channel`; at a kink that of the side with the smaller one.
+    ///
+    /// # Panics
+    /// Where PReLU has no slope for `channel`.
+    #[must_use]
+    pub fn derivative(&self, x: T, channel: usize) -> T {
+        let real = |f: fn(f64) -> f64| T::from_f64(f(x.to_f64()));
+        match self {
+            // At the output it is the same.
+            Self::Identity | Self::Relu | Self::Relu6 | Self::Clamp { .. } => {
+                self.derivative_at_output(x, channel)
+            }
+            Self::LeakyRelu { slope } => leaky_slope(x, *slope),
+            Self::Prelu { slopes } => leaky_slope(x, slopes[channel]),
+            Self::HardSigmoid => real(|x| if x.abs() < 3.0 { 1.0 / 6.0 } else { 0.0 * x }),
+            Self::HardSwish => real(|x| match x {
+                ..-3.0 => 0.0,
+                3.0.. => 1.0,
+                _ => x / 3.0 + 0.5,
+            }),
+            Self::Sigmoid => real(|x| sigmoid(x) * sigmoid(-x)),
+            Self::Tanh => real(|x| 1.0 - libm::tanh(x) * libm::tanh(x)),
+            Self::Silu => {
+                real(|x| if x.abs() > 800.0 { sigmoid(x) } else { sigmoid(x) * (1.0 + x * sigmoid(-x)) })
+            }
+            Self::Gelu => real(|x| {
+                const DENSITY: f64 = 0.398_942_280_401_432_7;
+                let normal = 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
+                if x.abs() > 50.0 { normal } else { normal + x * DENSITY * libm::exp(-0.5 * x * x) }
+            }),
+            Self::GeluTanh => real(|x| {
+                const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
+                let u = SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x);
+                let du = SQRT_2_OVER_PI * (1.0 + 3.0 * 0.044_715 * x * x);
+                let half = sigmoid(2.0 * u);
+                if x.abs() > 50.0 { half } else { half + 2.0 * x * half * sigmoid(-2.0 * u) * du }
+            }),
+        }
+    }
+
+    /// The derivative where the activation's value is `y`, where [`Activation::output_tells`] it.
+    pub(crate) fn derivative_at_output(&self, y: T, channel: usize) -> T {
+        let one = T::from_f64(1.0);
+        match self {
+            Self::Relu | Self::Relu6 | Self::Clamp { .. } => {
+                let (lo, hi) = self.clamp().unwrap_or((y, y));
+                if lo < y && y < hi || y.to_f64().is_nan() { one } else { T::ZERO }
+            }
+            Self::LeakyRelu { slope } => leaky_slope(y, *slope),
+            Self::Prelu { slopes } => leaky_slope(y, slopes[channel]),
+            Self::Sigmoid => T::from_f64(y.to_f64() * (1.0 - y.to_f64())),
+            Self::Tanh => T::from_f64(1.0 - y.to_f64() * y.to_f64()),
+            Self::HardSigmoid if T::ZERO < y && y < one => T::from_f64(1.0 / 6.0),
+            Self::HardSigmoid => T::ZERO,
+            Self::Identity | Self::Silu | Self::HardSwish | Self::Gelu | Self::GeluTanh => one,
+        }
+    }
+
+    /// Whether the derivative in output channel `channel` can be told from the activation's value.
+    pub(crate) fn output_tells(&self, channel: usize) -> bool {
+        match self {
+            Self::LeakyRelu { slope } => *slope > T::ZERO,
+            Self::Prelu { slopes } => slopes[channel] > T::ZERO,
+            Self::Silu | Self::HardSwish | Self::Gelu | Self::GeluTanh => false,
+            _ => true,
+        }
+    }
+
     /// Whether every fused instruction set gives the bytes of [`Activation::apply`] (in `f64` all activations do). Where a
     /// multiply-add rounds twice, HardSigmoid and HardSwish differ by that rounding.
     #[must_use]
@@ -125,6 +193,14 @@ fn clamp<T: Element>(x: T, lo: T, hi: T) -> T {
 
 fn leaky<T: Element>(x: T, slope: T) -> T {
     if x < T::ZERO { slope.times(x) } else { x }
+}
+
+fn leaky_slope<T: Element>(x: T, slope: T) -> T {
+    if x > T::ZERO { T::from_f64(1.0) } else { slope }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + libm::exp(-x))
 }
 
 fn hard_sigmoid<T: Element>(x: T) -> T {

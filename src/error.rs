@@ -31,6 +31,10 @@ pub enum Argument {
     BiasGradient,
     /// The gradient with respect to the output, shaped like it.
     OutputGradient,
+    /// What an activation was applied to, shaped like the output.
+    PreActivation,
+    /// The gradient with respect to that, shaped like it.
+    PreActivationGradient,
 }
 
 impl fmt::Display for Argument {
@@ -47,6 +51,8 @@ impl fmt::Display for Argument {
             Self::WeightGradient => "weight gradient",
             Self::BiasGradient => "bias gradient",
             Self::OutputGradient => "output gradient",
+            Self::PreActivation => "pre-activation",
+            Self::PreActivationGradient => "pre-activation gradient",
         })
     }
 }

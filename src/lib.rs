@@ -62,7 +62,9 @@ pub mod textbook {}
 mod transpose;
 mod workspace;
 
-pub use backward::{BackwardOptions, backward_bias, backward_input, backward_weight};
+pub use backward::{
+    ActivationAt, BackwardOptions, backward_activation, backward_bias, backward_input, backward_weight,
+};
 pub use chain::{ReceptiveField, output_extents, receptive_field};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, ConvBuilder, ForwardOptions};
 pub use element::Element;

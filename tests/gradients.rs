@@ -6,8 +6,8 @@ use approx::{assert_abs_diff_eq, assert_relative_eq};
 use common::{Problem, Random, announce, for_all, problems, reduced};
 use convgemm::reference::{Expected, GradientOracle, Oracle, TransposeOracle};
 use convgemm::{
-    Activation, BackwardOptions, Conv, ConvTranspose, Element, Error, Geometry, Isa, Padding, Parallelism,
-    Params, Workspace, backward_bias, backward_input, backward_weight,
+    Activation, ActivationAt, BackwardOptions, Conv, ConvTranspose, Element, Error, Geometry, Isa, Padding,
+    Parallelism, Params, Workspace, backward_activation, backward_bias, backward_input, backward_weight,
 };
 
 /// Everything that a convolution's gradients are made of.
@@ -333,6 +333,71 @@ fn bias_gradients() {
         let sum: f64 = data.dy.iter().map(|&dy| f64::from(dy)).sum();
         let total: f64 = gradient.iter().map(|&g| f64::from(g)).sum();
         assert_abs_diff_eq!(total, sum, epsilon = 1e-2);
+    }
+}
+
+/// Derivatives against differences of the definition, and at the output those at what it came from.
+#[test]
+fn activation_gradients() {
+    const STEP: f64 = 1e-5;
+    // None of them a kink.
+    let x: Vec<f64> = (-90..=90).map(|i| f64::from(i) * 0.11 + 0.007).collect();
+    let geometry = Params::new(1, 1, [1]).geometry(1, [x.len()]).unwrap();
+    let dy: Vec<f64> = (0..x.len()).map(|i| 1.0 + i as f64 * 0.01).collect();
+    for (activation, tells) in [
+        (Activation::Identity, true),
+        (Activation::Relu, true),
+        (Activation::Relu6, true),
+        (Activation::Clamp { lo: -1.5, hi: 2.25 }, true),
+        (Activation::LeakyRelu { slope: 0.1 }, true),
+        (Activation::LeakyRelu { slope: -0.1 }, false),
+        (Activation::Prelu { slopes: vec![0.3] }, true),
+        (Activation::Prelu { slopes: vec![0.0] }, false),
+        (Activation::Sigmoid, true),
+        (Activation::Tanh, true),
+        (Activation::HardSigmoid, true),
+        (Activation::HardSwish, false),
+        (Activation::Silu, false),
+        (Activation::Gelu, false),
+        (Activation::GeluTanh, false),
+    ] {
+        let mut gradient = vec![f64::NAN; x.len()];
+        let at = ActivationAt::PreActivation(&x);
+        backward_activation(&geometry, &activation, at, &dy, &mut gradient).unwrap();
+        for (i, &x) in x.iter().enumerate() {
+            let difference = activation.apply(x + STEP, 0) - activation.apply(x - STEP, 0);
+            let expected = dy[i] * difference / (2.0 * STEP);
+            assert_abs_diff_eq!(gradient[i], expected, epsilon = 1e-8);
+        }
+        let y: Vec<f64> = x.iter().map(|&x| activation.apply(x, 0)).collect();
+        let mut from_output = vec![f64::NAN; x.len()];
+        let at = ActivationAt::Output(&y);
+        match backward_activation(&geometry, &activation, at, &dy, &mut from_output) {
+            Ok(()) => assert!(tells, "{activation:?}"),
+            Err(error) => {
+                assert!(
+                    !tells && error.to_string().contains("before the activation"),
+                    "{activation:?}: {error}"
+                );
+                assert!(from_output.iter().all(|gradient| gradient.is_nan()));
+                continue;
+            }
+        }
+        for (a, b) in gradient.iter().zip(&from_output) {
+            assert_abs_diff_eq!(a, b, epsilon = 1e-12);
+        }
+    }
+    for activation in [Activation::Relu, Activation::Relu6, Activation::LeakyRelu { slope: 0.5 }] {
+        assert_eq!(activation.derivative(0.0_f32, 0), activation.derivative(-1.0, 0), "{activation:?}");
+        assert!(
+            activation.derivative(f32::INFINITY, 0).is_finite()
+                && activation.derivative(-1e30, 0).is_finite()
+        );
+    }
+    for activation in [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::HardSwish] {
+        assert_eq!(activation.derivative(f32::INFINITY, 0), 1.0, "{activation:?}");
+        assert_eq!(activation.derivative(f32::NEG_INFINITY, 0), 0.0, "{activation:?}");
+        assert!(activation.derivative(f32::NAN, 0).is_nan(), "{activation:?}");
     }
 }
 

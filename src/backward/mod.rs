@@ -1,10 +1,12 @@
 //! The gradients of a convolution.
 
+mod activation;
 pub(crate) mod bias;
 pub(crate) mod input;
 mod options;
 pub(crate) mod weight;
 
+pub use activation::{ActivationAt, backward_activation};
 pub use bias::backward_bias;
 pub use input::backward_input;
 pub use options::BackwardOptions;
