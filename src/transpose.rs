@@ -266,7 +266,7 @@ impl<T: Element, const D: usize> ConvTranspose<T, D> {
     /// A slice of the wrong length; the old weights stay then.
     pub fn update_weight(&mut self, weight: &[T]) -> Result<()> {
         check_len(Argument::Weight, weight.len(), self.params.conv.weight_len()?)?;
-        pack_phases(&self.params.conv, weight, self.set.lanes, None, &mut self.weights)
+        pack_phases(&self.params.conv, weight, self.set, None, &mut self.weights)
     }
 
     fn run(

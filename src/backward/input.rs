@@ -62,7 +62,7 @@ pub fn backward_input<T: Element, const D: usize>(
     let Workspace { scratch, states, packed, .. } = workspace;
     let state = State::of(states, geometry.shape, Of::Gradient, set)?;
     let weights = packed_in(packed);
-    pack_phases(geometry.params(), weight, set.lanes, Some(&state.plan), weights)?;
+    pack_phases(geometry.params(), weight, set, Some(&state.plan), weights)?;
     state.run(output_gradient, weights, options, scratch, Output::new(input_gradient))
 }
 
@@ -165,7 +165,7 @@ fn packed_in<T: Element>(packed: &mut Option<Box<dyn Any + Send + Sync>>) -> &mu
 pub(crate) fn pack_phases<T: Element, const D: usize>(
     params: &Params<D>,
     weight: &[T],
-    lanes: usize,
+    set: &KernelSet<T>,
     plan: Option<&InputPlan>,
     packed: &mut Vec<PackedWeights<T>>,
 ) -> Result<()> {
@@ -178,7 +178,7 @@ pub(crate) fn pack_phases<T: Element, const D: usize>(
             packed.push(PackedWeights::reusing(Vec::new()));
         }
         if let Some(read) = plan.map_or(Some(Read::Any), |plan| plan.reads(i)) {
-            packed[i].pack_phase(weight, channels, kernel, &taps, lanes, read)?;
+            packed[i].pack_phase(weight, channels, kernel, &taps, set, read)?;
         }
     }
     Ok(())

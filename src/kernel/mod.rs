@@ -31,6 +31,7 @@ mod planes_any;
 mod portable;
 mod position_lanes;
 mod rows;
+mod square;
 mod strips;
 mod windows;
 
@@ -232,6 +233,12 @@ pub(crate) struct Dots<'a, T> {
     pub(crate) to_row: usize,
 }
 
+/// Writes columns of rows as vectors: `rows` and `cols`, neither more than the set's lanes. The rows are so far apart, and those that come
+/// next, which need not exist, so far behind them.
+///
+/// # Safety
+/// The set's instruction set is available; the rows are valid for reading, `cols` vectors for writing.
+pub(crate) type SquareFn<T> = unsafe fn(*const T, (usize, usize), [usize; 2], *mut T);
 pub(crate) type DotsFn<T> = unsafe fn(&Dots<'_, T>);
 pub(crate) type WindowFn<T> = unsafe fn(&Windows<'_, T>);
 pub(crate) type PlaneFn<T> = unsafe fn(&Planes<'_, T>, &Images);
@@ -328,6 +335,7 @@ pub(crate) struct KernelSet<T: 'static> {
     /// # Safety
     /// The set's instruction set is available; what the runs and offsets say is valid for reading, `to` for writing.
     pub(crate) dots: DotsFn<T>,
+    pub(crate) square: SquareFn<T>,
     /// The largest stride at which rows are not copied element by element.
     pub(crate) shuffled: usize,
     pub(crate) finish: FinishFn<T>,
@@ -374,7 +382,7 @@ macro_rules! kernel_set {
      })+
      $(any { $($any:ident: $any_rows:literal x $any_cols:literal),+ })?
      strips $strips:ident: $strip_vectors:literal windows $windows:ident
-     rows $rows_fn:ident dots $dots:ident finish $finish:ident) => {
+     rows $rows_fn:ident dots $dots:ident square $square:ident finish $finish:ident) => {
         $($(
             #[$feature]
             unsafe fn $cname(tiles: &super::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
@@ -436,6 +444,16 @@ macro_rules! kernel_set {
             unsafe { super::dots::run::<$vector>(dots) }
         }
         #[$feature]
+        unsafe fn $square(
+            from: *const <$vector as crate::simd::Vector>::Elem,
+            steps: (usize, usize),
+            extents: [usize; 2],
+            to: *mut <$vector as crate::simd::Vector>::Elem,
+        ) {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { super::square::run::<$vector>(from, steps, extents, to) }
+        }
+        #[$feature]
         unsafe fn $finish(
             sums: *const <$vector as crate::simd::Vector>::Elem,
             first_row: usize,
@@ -489,6 +507,7 @@ macro_rules! kernel_set {
             windows: super::WindowKernel { name: stringify!($windows), run: $windows },
             rows: $rows_fn,
             dots: $dots,
+            square: $square,
             shuffled: <$vector as crate::simd::Vector>::SHUFFLED,
             finish: $finish,
         };

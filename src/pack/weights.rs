@@ -4,8 +4,10 @@
 use crate::element::Element;
 use crate::error::Result;
 use crate::geometry::Params;
+use crate::kernel::KernelSet;
 use crate::pack::buffer::{Aligned, Line};
 use crate::phases::PhaseTaps;
+use crate::simd::MAX_LANES;
 
 /// What of packed weights is going to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,17 +66,19 @@ impl<T: Element> PackedWeights<T> {
         [groups, out_channels, channels]: [usize; 3],
         kernel: [usize; 3],
         taps: &[PhaseTaps; 3],
-        lanes: usize,
+        set: &KernelSet<T>,
         read: Read,
     ) -> Result<()> {
+        let lanes = set.lanes;
         let [all, count] = [kernel.iter().product::<usize>(), taps.iter().map(|taps| taps.count).product()];
         let k = out_channels * count;
         let (panels, given) = self.resize(groups, channels, k, lanes, read)?;
-        if !channels.is_multiple_of(lanes) {
+        if all == 1 && !channels.is_multiple_of(lanes) {
             panels.fill(T::ZERO);
         }
-        // Some panels at a time, so that more than a line is read of each output channel.
-        const PANELS: usize = 4;
+        // Some panels at a time: rows of some lines are read of each output channel, and some pages written.
+        const PANELS: usize = 8;
+        let mut columns = [T::ZERO; MAX_LANES * MAX_LANES];
         let groups = weight.chunks_exact(out_channels * channels * all);
         // Where there are none, this ends at once.
         for (panels, weight) in panels.chunks_mut(channels.div_ceil(lanes) * k * lanes).zip(groups) {
@@ -83,14 +87,7 @@ impl<T: Element> PackedWeights<T> {
                     let blocks = weight[i * PANELS * lanes * all..].chunks(lanes * all);
                     for (panel, block) in panels.chunks_exact_mut(k * lanes).zip(blocks) {
                         let to = &mut panel[out * count * lanes..][..count * lanes];
-                        for (to, tap) in to.chunks_exact_mut(lanes).zip(selected(kernel, taps)) {
-                            if all == 1 {
-                                to[..block.len()].copy_from_slice(block);
-                            } else {
-                                let weights = block.get(tap..).unwrap_or_default().iter().step_by(all);
-                                to.iter_mut().zip(weights).for_each(|(to, &w)| *to = w);
-                            }
-                        }
+                        pack_kernels(block, kernel, set, taps, channels * all, &mut columns, to);
                     }
                 }
             }
@@ -164,8 +161,49 @@ pub(crate) fn has_raw(channels: usize, lanes: usize) -> bool {
     channels < lanes
 }
 
+/// Writes of at most a vector of kernels those taps that are a phase's, as vectors in its order. The next ones lie
+/// `next` behind.
+fn pack_kernels<T: Element>(
+    kernels: &[T],
+    [depth, height, width]: [usize; 3],
+    set: &KernelSet<T>,
+    taps: &[PhaseTaps; 3],
+    next: usize,
+    columns: &mut [T; MAX_LANES * MAX_LANES],
+    to: &mut [T],
+) {
+    let (lanes, all) = (set.lanes, depth * height * width);
+    if all == 1 {
+        to[..kernels.len()].copy_from_slice(kernels);
+        return;
+    }
+    let whole = to.len() == all * lanes;
+    for first in (0..all).step_by(lanes) {
+        let extents = [kernels.len() / all, lanes.min(all - first)];
+        // SAFETY: the set's instruction set is available. Each kernel has so many taps behind the first; there is room for as many
+        // vectors as any has lanes.
+        unsafe { (set.square)(kernels[first..].as_ptr(), (all, next), extents, columns.as_mut_ptr()) };
+        for (tap, column) in (first..all).zip(columns.chunks_exact(lanes)).take(lanes) {
+            let place = if whole {
+                Some(all - 1 - tap)
+            } else {
+                let at = [tap / (height * width), tap / width % height, tap % width];
+                let [d, h, w] = [0, 1, 2].map(|axis| taps[axis].place(at[axis]));
+                let (heights, widths) = (taps[1].count, taps[2].count);
+                d.zip(h).zip(w).map(|((d, h), w)| (d * heights + h) * widths + w)
+            };
+            if let Some(place) = place {
+                to[place * lanes..][..lanes].copy_from_slice(column);
+            }
+        }
+    }
+}
+
 /// A phase's taps in its order, as places in the kernel.
-fn selected([_, height, width]: [usize; 3], taps: &[PhaseTaps; 3]) -> impl Iterator<Item = usize> {
+fn selected(
+    [_, height, width]: [usize; 3],
+    taps: &[PhaseTaps; 3],
+) -> impl Iterator<Item = usize> + Clone + use<> {
     let [depths, heights, widths] = *taps;
     (0..depths.count).flat_map(move |d| {
         (0..heights.count).flat_map(move |h| {
