@@ -187,6 +187,16 @@ impl<T: Element, const D: usize> Conv<T, D> {
         Ok(())
     }
 
+    /// Replaces the bias, `[C_out]`.
+    ///
+    /// # Errors
+    /// A slice of the wrong length; the old bias stays then.
+    pub fn update_bias(&mut self, bias: &[T]) -> Result<()> {
+        check_len(Argument::Bias, bias.len(), self.params.out_channels)?;
+        self.epilogue.update_bias(bias);
+        Ok(())
+    }
+
     fn run(
         &self,
         x: &[T],

@@ -244,4 +244,9 @@ impl<T: Element> Epilogue<T> {
         activation.validate(out_channels)?;
         Ok(Self { bias: normalise_bias(bias, out_channels)?, activation })
     }
+
+    /// Replaces the bias by one of the same length.
+    pub(crate) fn update_bias(&mut self, bias: &[T]) {
+        self.bias.iter_mut().zip(bias).for_each(|(to, bias)| *to = bias.plus(T::ZERO));
+    }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Expected, Problem, announce, ways};
-use convgemm::{Activation, Element, Padding, Params, Workspace};
+use convgemm::{Activation, Conv2d, Element, Padding, Params, Workspace};
 
 fn check<T: Element, const D: usize>(params: Params<D>, batch: usize, extent: [usize; D]) {
     let problem = Problem::new(params, batch, extent);
@@ -52,4 +52,17 @@ fn two_axes_f32_on_every_isa() {
 fn two_axes_f64_on_every_isa() {
     announce("two_axes_f64");
     check_two_axes::<f64>();
+}
+
+#[test]
+fn an_updated_bias_is_that_of_a_new_layer() {
+    let (weight, x) = (vec![0.5_f32; 3 * 4], vec![1.0; 4 * 9]);
+    let mut conv = Conv2d::builder(4, 3, [1, 1]).bias(&[9.0; 3]).build(&weight).unwrap();
+    conv.update_bias(&[1.0, -0.0, -2.0]).unwrap();
+    let new = Conv2d::builder(4, 3, [1, 1]).bias(&[1.0, -0.0, -2.0]).build(&weight).unwrap();
+    let expected = new.forward(&x, 1, [3, 3]).unwrap();
+    assert_eq!(conv.forward(&x, 1, [3, 3]).unwrap(), expected);
+    let error = conv.update_bias(&[1.0; 2]).unwrap_err();
+    assert!(error.to_string().contains("bias"), "{error}");
+    assert_eq!(conv.forward(&x, 1, [3, 3]).unwrap(), expected);
 }
