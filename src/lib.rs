@@ -63,7 +63,8 @@ mod transpose;
 mod workspace;
 
 pub use backward::{
-    ActivationAt, BackwardOptions, backward_activation, backward_bias, backward_input, backward_weight,
+    ActivationAt, BackwardOptions, Gradients, backward, backward_activation, backward_bias, backward_input,
+    backward_weight,
 };
 pub use chain::{ReceptiveField, output_extents, receptive_field};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, ConvBuilder, ForwardOptions};

@@ -6,8 +6,9 @@ use approx::{assert_abs_diff_eq, assert_relative_eq};
 use common::{Problem, Random, announce, for_all, problems, reduced};
 use convgemm::reference::{Expected, GradientOracle, Oracle, TransposeOracle};
 use convgemm::{
-    Activation, ActivationAt, BackwardOptions, Conv, ConvTranspose, Element, Error, Geometry, Isa, Padding,
-    Parallelism, Params, Workspace, backward_activation, backward_bias, backward_input, backward_weight,
+    Activation, ActivationAt, BackwardOptions, Conv, ConvTranspose, Element, Error, Geometry, Gradients, Isa,
+    Padding, Parallelism, Params, Workspace, backward, backward_activation, backward_bias, backward_input,
+    backward_weight,
 };
 
 /// Everything that a convolution's gradients are made of.
@@ -537,4 +538,9 @@ fn slices_of_wrong_lengths_are_refused_before_anything_is_written() {
     assert_eq!(gradient, [7.0; 9]);
     let error = backward_bias(&geometry, &[1.0; 4], &options, &mut gradient[..2]).unwrap_err();
     assert!(error.to_string().contains("bias gradient"), "{error}");
+    let (mut bias, mut workspace) = ([7.0; 2], Workspace::new());
+    let gradients = Gradients { input: Some(&mut gradient[..]), weight: None, bias: Some(&mut bias[..]) };
+    let error = backward(&geometry, &[1.0; 9], &[1.0; 4], &[1.0; 4], &options, gradients, &mut workspace);
+    assert!(error.unwrap_err().to_string().contains("bias gradient"));
+    assert_eq!(gradient, [7.0; 9]);
 }

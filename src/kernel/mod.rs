@@ -14,6 +14,7 @@ use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::geometry::Axis;
 use crate::isa::{Available, Isa};
+use macros::{kernel_set, unroll};
 
 mod activation;
 #[cfg(target_arch = "x86_64")]
@@ -24,6 +25,7 @@ pub(crate) mod baseline;
 mod channel_lanes;
 mod dots;
 mod finish;
+mod macros;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod planes;
@@ -354,163 +356,3 @@ pub(crate) fn set<T: Element>(isa: Available) -> &'static KernelSet<T> {
     };
     sets.into_iter().find_map(<dyn Any>::downcast_ref).expect("Element is sealed: f32 and f64 have sets")
 }
-
-/// Repeats a body for `$i` in `0..$end`, `$end` ≤ 20, with `$i` a constant each time, so that arrays indexed with it stay in
-/// registers: the compiler keeps a `for` over bodies of this size, and the arrays in memory.
-macro_rules! unroll {
-    ($i:ident in 0..$end:expr => $body:expr) => {
-        const { assert!($end <= 20) };
-        unroll!(@ $i, $end, $body; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19);
-    };
-    (@ $i:ident, $end:expr, $body:expr; $($n:literal)+) => {
-        $(if $n < $end {
-            let $i = $n;
-            $body;
-        })+
-    };
-}
-use unroll;
-
-/// Defines a static [`KernelSet`]: `channel` lists positions and, in ascending order, vectors of channels;
-/// `position` lists vectors of positions and, in ascending powers of two from 1, channels.
-macro_rules! kernel_set {
-    (#[$feature:meta] $set:ident: $isa:expr, $vector:ty, $activate:path;
-     channel { $($positions:literal x [$($cname:ident: $cvectors:literal),+]),+ }
-     position { $($pvectors:literal x [$($pname:ident: $rows:literal),+]),+ }
-     $(planes $plane_vector:ident {
-         $($plane:ident: $kernel:literal / $stride:literal, $plane_rows:literal x $plane_cols:literal),+
-     })+
-     $(any { $($any:ident: $any_rows:literal x $any_cols:literal),+ })?
-     strips $strips:ident: $strip_vectors:literal windows $windows:ident
-     rows $rows_fn:ident dots $dots:ident square $square:ident finish $finish:ident) => {
-        $($(
-            #[$feature]
-            unsafe fn $cname(tiles: &super::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
-                // SAFETY: the caller's obligations are the same.
-                unsafe { super::channel_lanes::run::<$vector, $positions, $cvectors>(tiles) }
-            }
-        )+)+
-        $($(
-            #[$feature]
-            unsafe fn $pname(tiles: &super::PositionTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
-                // SAFETY: the caller's obligations are the same.
-                unsafe { super::position_lanes::run::<$vector, $rows, $pvectors>(tiles) }
-            }
-        )+)+
-        $($(
-            #[$feature]
-            unsafe fn $plane(
-                planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
-                images: &super::Images,
-            ) {
-                // SAFETY: the caller's obligations are the same.
-                unsafe { super::planes::run::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols>(planes, images) }
-            }
-        )+)+
-        $($(
-            #[$feature]
-            unsafe fn $any(
-                planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
-                images: &super::Images,
-            ) {
-                // SAFETY: the caller's obligations are the same.
-                unsafe { super::planes_any::run::<$vector, $any_rows, $any_cols>(planes, images) }
-            }
-        )+)?
-        #[$feature]
-        unsafe fn $strips(
-            planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
-            strips: &super::Strips<'_>,
-        ) {
-            // SAFETY: the caller's obligations are the same.
-            unsafe { super::strips::run::<$vector, $strip_vectors>(planes, strips) }
-        }
-        #[$feature]
-        unsafe fn $windows(windows: &super::Windows<'_, <$vector as crate::simd::Vector>::Elem>) {
-            // SAFETY: the caller's obligations are the same.
-            unsafe { super::windows::run::<$vector>(windows) }
-        }
-        #[$feature]
-        unsafe fn $rows_fn(
-            rows: &super::Rows<<$vector as crate::simd::Vector>::Elem>,
-            to: *mut <$vector as crate::simd::Vector>::Elem,
-        ) {
-            // SAFETY: the caller's obligations are the same.
-            unsafe { super::rows::copy::<$vector>(rows, to) }
-        }
-        #[$feature]
-        unsafe fn $dots(dots: &super::Dots<'_, <$vector as crate::simd::Vector>::Elem>) {
-            // SAFETY: the caller's obligations are the same.
-            unsafe { super::dots::run::<$vector>(dots) }
-        }
-        #[$feature]
-        unsafe fn $square(
-            from: *const <$vector as crate::simd::Vector>::Elem,
-            steps: (usize, usize),
-            extents: [usize; 2],
-            to: *mut <$vector as crate::simd::Vector>::Elem,
-        ) {
-            // SAFETY: the caller's obligations are the same.
-            unsafe { super::square::run::<$vector>(from, steps, extents, to) }
-        }
-        #[$feature]
-        unsafe fn $finish(
-            sums: *const <$vector as crate::simd::Vector>::Elem,
-            first_row: usize,
-            rows: usize,
-            first_col: usize,
-            destination: &super::Destination<'_, <$vector as crate::simd::Vector>::Elem>,
-        ) {
-            // SAFETY: the caller's obligations are the same.
-            unsafe {
-                super::finish::epilogue::<$vector>(sums, first_row, rows, first_col, destination, $activate);
-            }
-        }
-        pub(crate) static $set: super::KernelSet<<$vector as crate::simd::Vector>::Elem> = super::KernelSet {
-            isa: $isa,
-            lanes: <$vector as crate::simd::Vector>::LANES,
-            channel: &[$(super::ChannelFamily {
-                positions: $positions,
-                by_vectors: &[$(super::ChannelKernel { name: stringify!($cname), run: $cname }),+],
-            }),+],
-            position: &[$(super::PositionFamily {
-                vectors: $pvectors,
-                by_log2_rows: &[$(super::PositionKernel { name: stringify!($pname), run: $pname }),+],
-            }),+],
-            planes: &[$($(super::PlaneKernel {
-                name: stringify!($plane),
-                kernel: Some($kernel),
-                stride: $stride,
-                rows: $plane_rows,
-                lanes: <$plane_vector as crate::simd::Vector>::LANES,
-                vectors: $plane_cols,
-                loads: super::planes::loads::<$plane_vector, $kernel, $stride, $plane_cols>(),
-                resident: super::planes::resident::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols>(),
-                run: $plane,
-            }),+),+,
-            $($(super::PlaneKernel {
-                name: stringify!($any),
-                kernel: None,
-                stride: 1,
-                rows: $any_rows,
-                lanes: <$vector as crate::simd::Vector>::LANES,
-                vectors: $any_cols,
-                loads: $any_cols,
-                resident: false,
-                run: $any,
-            }),+)?],
-            strips: super::StripKernel {
-                name: stringify!($strips),
-                vectors: $strip_vectors,
-                run: $strips,
-            },
-            windows: super::WindowKernel { name: stringify!($windows), run: $windows },
-            rows: $rows_fn,
-            dots: $dots,
-            square: $square,
-            shuffled: <$vector as crate::simd::Vector>::SHUFFLED,
-            finish: $finish,
-        };
-    };
-}
-use kernel_set;

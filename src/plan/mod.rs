@@ -418,6 +418,26 @@ mod tests {
         check_balance::<f64>();
     }
 
+    /// Scratch of a thread's part of either gradient, weights that are packed aside.
+    #[test]
+    fn gradients_take_a_mebibyte_at_most() {
+        for isa in Isa::available() {
+            let set = kernel::set::<f64>(Available::new(isa).unwrap());
+            for layer in listed() {
+                let shape = plan::<f64>(&layer, isa).shape;
+                for threads in [1, 2, 64] {
+                    let bytes = WeightPlan::new(shape, set, threads).scratch_bytes::<f64>();
+                    assert!(bytes <= 1 << 20, "{} {isa}: {bytes}", layer["name"]);
+                }
+                let bytes = match InputPlan::new(shape, set).unwrap() {
+                    InputPlan::Whole(plan) => plan.scratch_bytes(),
+                    InputPlan::Phased(phased) => phased.scratch_bytes::<f64>(),
+                };
+                assert!(bytes <= 1 << 20, "{} {isa}: {bytes}", layer["name"]);
+            }
+        }
+    }
+
     #[test]
     fn small_work_stays_in_one_part_and_parts_can_be_forced() {
         let layer = listed().into_iter().find(|layer| layer["name"] == "tiny.edge.6x8").unwrap();
