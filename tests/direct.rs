@@ -50,8 +50,9 @@ fn any_kernel_on_every_isa() {
         for (c_in, c_out, groups) in [(3, 3, 3), (4, 2, 2), (2, 6, 2)] {
             let params = Params::new(c_in, c_out, kernel).groups(groups);
             let params = params.stride(stride).dilation(dilation).padding(padding);
-            for extent in [[33, 40], [32, 31], [40, 67]] {
-                check::<f32, 2>(params, 2, extent, &Extras::none());
+            let extents: &[_] = if reduced() { &[[33, 40]] } else { &[[33, 40], [32, 31], [40, 67]] };
+            for &extent in extents {
+                check::<f32, 2>(params, if reduced() { 1 } else { 2 }, extent, &Extras::none());
                 check::<f64, 2>(params, 1, extent, &Extras::none());
             }
         }
