@@ -169,7 +169,10 @@ fn gradients_of_long_rows_and_many_channels() {
     announce("gradients_of_long_rows_and_many_channels");
     let mut workspace = Workspace::new();
     let params = Params::<1>::new(2, 3, [3]).stride([2]).padding([1]);
-    check::<f32, 1>(&params, 1, [if reduced() { 70_001 } else { 100_003 }], &mut workspace);
+    // The last column is a block of its own in some of these.
+    for length in if reduced() { [70_001, 9] } else { [70_001, 100_003] } {
+        check::<f32, 1>(&params, 1, [length], &mut workspace);
+    }
     let params = Params::new(150, 20, [3, 3]).stride([2, 2]).padding([1, 1]);
     check::<f32, 2>(&params, 1, [33, 40], &mut workspace);
     let params = Params::new(70, 70, [3, 3]).stride([2, 2]).padding([1, 1]).groups(70);

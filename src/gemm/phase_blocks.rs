@@ -209,6 +209,7 @@ impl<T: Element> PhasedJob<'_, T> {
             width.input.min(2 * cols.end) - col
         };
         let mut values = values.chunks_exact(cols.len());
+        let right = if len > 1 { right } else { &[] };
         let mut right = right.chunks_exact((len / 2).max(1));
         for channel in place.channels.clone() {
             let (plane, _) = self.plane(place, channel);
