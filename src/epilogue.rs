@@ -83,7 +83,7 @@ impl<T: Element> Activation<T> {
         }
     }
 
-    /// The derivative at the pre-activation value `x` in output channel `channel`; at a kink that of the side with the smaller one.
+    /// The derivative at the pre-activation value `x` in output channel `channel`; at a kink that of the flat side, or `slope`.
     ///
     /// # Panics
     /// Where PReLU has no slope for `channel`.

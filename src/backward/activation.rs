@@ -19,8 +19,8 @@ pub enum ActivationAt<'a, T> {
 /// The gradient with respect to the values before the activation, which the other gradients start from: `output_gradient` times the
 /// activation's derivative.
 ///
-/// Shapes, all of them: `[batch, C_out, output extent…]` of `geometry`. At a kink the derivative is that of the side with the smaller one
-/// (0 for ReLU at 0), as in PyTorch.
+/// Shapes, all of them: `[batch, C_out, output extent…]` of `geometry`. At a kink the derivative is PyTorch's: that of the flat side
+/// (0 for ReLU at 0), or `slope`.
 ///
 /// ```
 /// use convgemm::{Activation, ActivationAt, Params, backward_activation};

@@ -207,19 +207,13 @@ impl<T: Element> InputCall<'_, T> {
         let &Self { set, weights, x, add, epilogue, parallelism, .. } = self;
         match self.plan {
             InputPlan::Whole(plan) => {
-                let parts = plan.parts(parallelism.threads());
-                scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes()))?;
                 let addend = if add { Addend::Output } else { Addend::Nothing };
-                let layout = PlaneLayout { stride: plan.shape.out_plane(), first: 0 };
-                let job = Job { plan, set, weights: &weights[0], x, addend, epilogue, y: &y, layout };
-                job.run(parallelism, parts, scratch);
+                let (weights, layout) = (&weights[0], PlaneLayout::whole(&plan.shape));
+                Job { plan, set, weights, x, addend, epilogue, y: &y, layout }.run(parallelism, scratch)
             }
             InputPlan::Phased(plan) => {
-                let parts = plan.parts(parallelism.threads());
-                scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes::<T>()))?;
-                PhasedJob { plan, set, weights, x, add, epilogue, y: &y }.run(parallelism, parts, scratch);
+                PhasedJob { plan, set, weights, x, add, epilogue, y: &y }.run(parallelism, scratch)
             }
         }
-        Ok(())
     }
 }

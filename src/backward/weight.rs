@@ -46,10 +46,7 @@ pub fn backward_weight<T: Element, const D: usize>(
     check_len(Argument::WeightGradient, weight_gradient.len(), geometry.weight_len())?;
     let set = kernel::set::<T>(Available::choose(options.isa)?);
     let plan = WeightPlan::new(geometry.shape, set, options.parallelism.threads());
-    let Workspace { scratch, .. } = workspace;
-    scratch.reserve_bytes(plan.parts.saturating_mul(plan.scratch_bytes::<T>()))?;
     let dw = Output::new(weight_gradient);
     let job = WeightJob { plan: &plan, set, x: input, dy: output_gradient, add: options.accumulate, dw: &dw };
-    job.run(options.parallelism, scratch);
-    Ok(())
+    job.run(options.parallelism, &mut workspace.scratch)
 }

@@ -40,12 +40,9 @@ pub(crate) fn run<T: Element>(call: &Call<'_, T>, scratch: &mut Scratch, y: Outp
         Weights::Raw(weight) => materialised::run(call, weight, scratch, y),
         Weights::Packed(weights) => {
             let &Call { plan, set, x, residual, epilogue, parallelism, .. } = call;
-            let parts = plan.parts(parallelism.threads());
-            scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes()))?;
             let addend = residual.map_or(Addend::Nothing, Addend::Residual);
-            let layout = PlaneLayout { stride: plan.shape.out_plane(), first: 0 };
-            Job { plan, set, weights, x, addend, epilogue, y: &y, layout }.run(parallelism, parts, scratch);
-            Ok(())
+            let layout = PlaneLayout::whole(&plan.shape);
+            Job { plan, set, weights, x, addend, epilogue, y: &y, layout }.run(parallelism, scratch)
         }
     }
 }

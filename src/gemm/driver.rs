@@ -1,6 +1,7 @@
 //! The loops: tasks, blocks of k, tiles.
 
 use crate::element::Element;
+use crate::error::Result;
 use crate::gemm::blocking::streamed;
 use crate::gemm::partition::Task;
 use crate::gemm::step::{Band, Job, Step};
@@ -13,11 +14,17 @@ use crate::plan::{Kind, Tile};
 use crate::simd::fence;
 
 impl<T: Element> Job<'_, T> {
-    /// Computes the whole output in `parts` parts, each with a share of `scratch`.
-    pub(crate) fn run(&self, parallelism: Parallelism, parts: usize, scratch: &mut Scratch) {
-        let Some(tiling) = &self.plan.tiling else { return };
+    /// Computes the whole output, each part with a share of `scratch`.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`]; nothing has been written then.
+    pub(crate) fn run(&self, parallelism: Parallelism, scratch: &mut Scratch) -> Result<()> {
+        let Some(tiling) = &self.plan.tiling else { return Ok(()) };
+        let parts = self.plan.parts(parallelism.threads());
+        scratch.reserve_bytes(parts.saturating_mul(self.plan.scratch_bytes()))?;
         if tiling.tile.kind == Kind::Windows {
-            return self.windows();
+            self.windows();
+            return Ok(());
         }
         let (tile, grid) = (tiling.tile, tiling.grid(parts));
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, scratch| {
@@ -29,6 +36,7 @@ impl<T: Element> Job<'_, T> {
                 fence();
             }
         });
+        Ok(())
     }
 
     /// Computes `task`, which is one of a direct tile only if it has whole rows.

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::element::Element;
 use crate::epilogue::Epilogue;
+use crate::error::Result;
 use crate::gemm::partition::Task;
 use crate::gemm::step::{Addend, Job, PlaneLayout};
 use crate::gemm::tiles::Output;
@@ -41,15 +42,20 @@ struct Place {
 }
 
 impl<T: Element> PhasedJob<'_, T> {
-    /// Computes all of it in `parts` parts, each with a share of `scratch`.
-    pub(crate) fn run(&self, parallelism: Parallelism, parts: usize, scratch: &mut Scratch) {
-        let blocks = self.plan.blocks();
+    /// Computes all of it, each part with a share of `scratch`.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`]; nothing has been written then.
+    pub(crate) fn run(&self, parallelism: Parallelism, scratch: &mut Scratch) -> Result<()> {
+        let (blocks, parts) = (self.plan.blocks(), self.plan.parts(parallelism.threads()));
+        scratch.reserve_bytes(parts.saturating_mul(self.plan.scratch_bytes::<T>()))?;
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, mut scratch| {
             let start = |part: usize| (blocks as u128 * part as u128 / parts as u128) as usize;
             for index in start(part)..start(part + 1) {
                 self.block(&self.place(index), scratch.reborrow());
             }
         });
+        Ok(())
     }
 
     fn place(&self, mut index: usize) -> Place {

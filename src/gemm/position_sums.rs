@@ -1,6 +1,7 @@
 //! The weight gradient: blocks of weights, each the sum over all positions of products of the output's gradient and the image.
 
 use crate::element::Element;
+use crate::error::Result;
 use crate::gemm::blocking::KBlock;
 use crate::gemm::tiles::Output;
 use crate::kernel::{Dots, KernelSet, Run};
@@ -36,8 +37,12 @@ struct Tables<'a, T> {
 
 impl<T: Element> WeightJob<'_, T> {
     /// Computes all of it, each part with a share of `scratch`.
-    pub(crate) fn run(&self, parallelism: Parallelism, scratch: &mut Scratch) {
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`]; nothing has been written then.
+    pub(crate) fn run(&self, parallelism: Parallelism, scratch: &mut Scratch) -> Result<()> {
         let (plan, parts, blocks) = (self.plan, self.plan.parts, self.plan.blocks());
+        scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes::<T>()))?;
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, mut scratch: Carver<'_>| {
             let mut tables = Tables {
                 described: None,
@@ -53,6 +58,7 @@ impl<T: Element> WeightJob<'_, T> {
                 self.block(&block, &mut tables);
             }
         });
+        Ok(())
     }
 
     fn block(&self, block: &WeightBlock, tables: &mut Tables<'_, T>) {

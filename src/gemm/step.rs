@@ -5,6 +5,7 @@ use crate::epilogue::Epilogue;
 use crate::gemm::blocking::{KBlock, streamed, whole_lines};
 use crate::gemm::partition::Task;
 use crate::gemm::tiles::Output;
+use crate::geometry::Shape;
 use crate::kernel::{Destination, Finish, KernelSet};
 use crate::pack::bands::{Layout, Rectangle};
 use crate::pack::buffer::LINE;
@@ -40,6 +41,13 @@ pub(crate) struct PlaneLayout {
     pub(crate) stride: usize,
     /// The output's first element, were it the whole.
     pub(crate) first: usize,
+}
+
+impl PlaneLayout {
+    /// Of the whole output.
+    pub(crate) fn whole(shape: &Shape) -> Self {
+        Self { stride: shape.out_plane(), first: 0 }
+    }
 }
 
 /// Where a tile is in the output: the first and the number of its channels and positions.

@@ -200,10 +200,7 @@ fn pack_kernels<T: Element>(
 }
 
 /// A phase's taps in its order, as places in the kernel.
-fn selected(
-    [_, height, width]: [usize; 3],
-    taps: &[PhaseTaps; 3],
-) -> impl Iterator<Item = usize> + Clone + use<> {
+fn selected([_, height, width]: [usize; 3], taps: &[PhaseTaps; 3]) -> impl Iterator<Item = usize> + use<> {
     let [depths, heights, widths] = *taps;
     (0..depths.count).flat_map(move |d| {
         (0..heights.count).flat_map(move |h| {

@@ -81,8 +81,8 @@ const TILE_SETUP: f64 = 16.0;
 /// 3×3: 4×24 reaches 46 GFLOP/s, 4×16 73.
 const UNSTREAMED_STORE: f64 = 20.0;
 
-/// The share of L1 that holds image values, and how much longer tiles take that read them again from beyond. Measured on 384→64 1×1 14² and 64→64 3×3: 108 GFLOP/s
-/// whatever the tile.
+/// The share of L1 that holds image values, and how much longer tiles take that read them again from beyond. Measured on
+/// 384→64 1×1 14² and 64→64 3×3: 108 GFLOP/s whatever the tile.
 const L1_VALUES: f64 = 0.94;
 const L2_VALUES: f64 = 1.06;
 
