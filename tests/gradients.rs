@@ -163,6 +163,31 @@ fn gradients_in_one_and_three_dimensions() {
     }
 }
 
+/// Rows of which fewer channels are computed at a time than a vector has lanes, or no multiple of that.
+#[test]
+fn input_gradients_of_rows_that_leave_room_for_few_channels() {
+    announce("input_gradients_of_rows_that_leave_room_for_few_channels");
+    let mut workspace = Workspace::new();
+    for (c_out, width) in [(64, 6399), (4, 6399), (48, 3000), (20, 40_000)] {
+        if reduced() && width != 3000 {
+            continue;
+        }
+        let params = Params::new(37, c_out, [3]).stride([2]);
+        let geometry = params.geometry(1, [width]).unwrap();
+        let data = Data::<f32>::reals(&geometry);
+        let oracle = data.oracle(&geometry);
+        for isa in Isa::available() {
+            let options = BackwardOptions::new().isa(isa);
+            let gradient = input_gradient(&geometry, &data, &options, f32::NAN, &mut workspace);
+            for index in (0..gradient.len()).step_by(211) {
+                let what = format!("{params:?} {width} {isa} at {index}");
+                let exact = [oracle.input_at(index)];
+                compare(isa, &what, &gradient[index..=index], &exact, |_| oracle.input_expected_at(index));
+            }
+        }
+    }
+}
+
 /// Rows that are longer than what is computed at a time, and channels that are more.
 #[test]
 fn gradients_of_long_rows_and_many_channels() {

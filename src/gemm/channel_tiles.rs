@@ -12,6 +12,7 @@ impl<T: Element> Step<'_, T> {
     pub(super) fn channel_tiles(&self, windows: &[TapWindow], all: &[Tap], some: &mut [Tap]) {
         let (set, shape) = (self.job.set, &self.job.plan.shape);
         let family = &set.channel[self.tile.family];
+        debug_assert!(self.task.channels.start.is_multiple_of(set.lanes));
         let k = windows.len() * self.block.channels.len();
         let most = self.tile.largest + 1;
         let group = tiles_in_group(most * set.lanes * size_of::<T>() * k);

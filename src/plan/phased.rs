@@ -115,16 +115,18 @@ impl Phased {
             extents,
             block: Block { channels: 1, rows: 1, cols: extents[2] },
         };
-        plan.block = if row > BLOCK_BYTES {
-            let cols = (extents[2] / row.div_ceil(BLOCK_BYTES)).max(1);
-            Block { cols, ..plan.block }
+        plan.block = if direct {
+            // Direct tiles take whole planes.
+            let plane = row.saturating_mul(extents[1]);
+            let channels = (BLOCK_BYTES / plane.max(1)).clamp(1, channels);
+            Block { channels, rows: (BLOCK_BYTES / (channels * row)).clamp(1, extents[1]), cols: extents[2] }
         } else {
-            let most = if direct { usize::MAX } else { BLOCK_CHANNELS };
-            // Direct tiles take whole planes, those of the GEMM many channels.
-            let plane = if direct { row.saturating_mul(extents[1]) } else { row };
-            let channels = (BLOCK_BYTES / plane.max(1)).clamp(1, channels.min(most));
-            let rows = (BLOCK_BYTES / (channels * row)).clamp(1, extents[1]);
-            Block { channels, rows, cols: extents[2] }
+            // Those of the GEMM begin with a vector of channels.
+            let most = (BLOCK_BYTES / row / set.lanes * set.lanes).clamp(set.lanes, BLOCK_CHANNELS);
+            let channels = most.min(channels);
+            let bytes = row.saturating_mul(channels);
+            let cols = (extents[2] / bytes.div_ceil(BLOCK_BYTES)).max(1);
+            Block { channels, rows: (BLOCK_BYTES / bytes).clamp(1, extents[1]), cols }
         };
         while plan.cost() > FEWEST_BLOCKS as f64 * PART_COST && plan.blocks() < FEWEST_BLOCKS {
             if direct && plan.block.channels > 1 {
