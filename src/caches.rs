@@ -2,6 +2,9 @@
 
 use std::sync::OnceLock;
 
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
+
 /// Bytes of the data caches of a core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Caches {

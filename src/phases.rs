@@ -104,7 +104,8 @@ fn phase(shape: &Shape, taps: [PhaseTaps; 3]) -> Option<Phase> {
     Some(Phase { first: [d.0, h.0, w.0], shape })
 }
 
-fn gcd(a: usize, b: usize) -> usize {
+/// 0 divides nothing but 0.
+pub(crate) fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

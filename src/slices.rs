@@ -1,23 +1,24 @@
 //! The order in which the gradients of weights and bias are summed over images and positions: a function of the shape alone.
 //!
 //! The positions of each image are cut into *pieces*: rows of one plane of the output, as many as make about [`CHUNK`] positions,
-//! or parts of a row that is longer. Consecutive pieces that together have no more positions are a *chunk*. Lane `l` of [`LANES`]
-//! sums the positions `l`, `l + LANES`, … of each piece of a chunk, counted from the piece's first, in ascending order; then the lanes
-//! are added up. All chunks of all images, in ascending order, are dealt out to [`SLICES`] *slices* in equal shares; a slice adds its
-//! chunks up in ascending order; then the slices are added up. Lanes, and slices, are added up as a tree, see [`join`].
+//! or parts of a row that is longer. Consecutive pieces that together have no more positions are a *chunk*. Each chunk is summed by
+//! itself: for a weight by one chain of fused multiply-adds over its positions, for the bias by [`LANES`] sums, of which `l` has the
+//! positions `l`, `l + LANES`, … of each piece, added up as a tree. All chunks of all images, in ascending order, are dealt out to
+//! [`SLICES`] *slices* in equal shares; a slice adds its chunks up in ascending order; then the slices are added up as a tree, see
+//! [`join`].
 //!
-//! Vectors of any width hold the lanes, and threads can share slices, without a change to any sum.
+//! Channels are what vectors of any width hold, and threads can share slices, without a change to any sum.
 
 use std::ops::Range;
 
 use crate::element::Element;
 use crate::geometry::Shape;
 
-/// Sums that are kept apart until a chunk ends.
+/// Sums of the bias that are kept apart until a chunk ends.
 pub(crate) const LANES: usize = 16;
 
-/// Positions of a chunk, about.
-const CHUNK: usize = 1024;
+/// Positions of a chunk, about: what a tile of the weight gradient reads for them stays in L1.
+const CHUNK: usize = 512;
 
 /// Sums of chunks that are kept apart until the end.
 pub(crate) const SLICES: usize = 8;
@@ -63,6 +64,11 @@ impl Slices {
         self.grid().iter().product()
     }
 
+    /// Whether all pieces are one chunk.
+    pub(crate) fn is_one_chunk(&self) -> bool {
+        (1..=self.pieces).contains(&self.count())
+    }
+
     /// The chunks of slice `slice`, each as a range of pieces.
     pub(crate) fn chunks(&self, slice: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let (count, each) = (self.count(), self.pieces.max(1));
@@ -90,20 +96,16 @@ impl Slices {
         }
     }
 
-    /// The sum over everything, where `add` adds what an image has at some positions to the lanes.
-    pub(crate) fn sum<T: Element>(&self, mut add: impl FnMut(usize, Range<usize>, &mut [T; LANES])) -> T {
-        let mut slices = [T::ZERO; SLICES];
-        for (slice, sum) in slices.iter_mut().enumerate() {
-            for chunk in self.chunks(slice) {
-                let mut lanes = [T::ZERO; LANES];
-                for index in chunk {
-                    let piece = self.piece(index);
-                    add(piece.image, piece.positions(), &mut lanes);
-                }
-                *sum = sum.plus(join(lanes));
-            }
-        }
-        join(slices)
+    /// The sum over everything, where `of_chunk` gives that of the pieces of a chunk.
+    pub(crate) fn sum<T: Element>(&self, mut of_chunk: impl FnMut(Range<usize>) -> T) -> T {
+        join(std::array::from_fn::<T, SLICES, _>(|slice| {
+            self.chunks(slice).fold(T::ZERO, |sum, chunk| sum.plus(of_chunk(chunk)))
+        }))
+    }
+
+    /// Positions of a chunk, at most.
+    pub(crate) fn positions(&self) -> usize {
+        self.pieces.max(1) * self.rows * self.cols
     }
 }
 
@@ -123,6 +125,11 @@ pub(crate) struct Piece {
 impl Piece {
     pub(crate) fn positions(&self) -> Range<usize> {
         self.position..self.position + self.rows * self.cols
+    }
+
+    /// Its image and each of its positions.
+    pub(crate) fn of_image(self) -> impl Iterator<Item = (usize, usize)> {
+        self.positions().map(move |position| (self.image, position))
     }
 }
 

@@ -286,7 +286,7 @@ impl<T: Element, const D: usize> ConvTranspose<T, D> {
         }
         let Workspace { scratch, transposed, .. } = workspace;
         let key = Key::new(self.id, batch, extent);
-        let plan = transposed.get(key, || InputPlan::new(geometry.shape, self.set))?;
+        let plan = transposed.get(key, || InputPlan::new(geometry.shape, self.set, false))?;
         let (set, weights, epilogue) = (self.set, &self.weights[..], &self.epilogue);
         InputCall { plan, set, weights, x, add: false, epilogue, parallelism }.run(scratch, y)
     }

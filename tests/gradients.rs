@@ -100,11 +100,11 @@ fn check<T: Element, const D: usize>(
             let serial = options.parallelism(Parallelism::Serial);
             let same = compute(&geometry, &data, &serial, nan, workspace);
             let bytes = |y: &[T]| y.iter().map(|y| y.to_f64().to_bits()).collect::<Vec<_>>();
-            assert_eq!(bytes(&same), bytes(&gradient), "{what}");
+            assert!(bytes(&same) == bytes(&gradient), "{what} serial");
             let (three, add) = (T::from_f64(3.0), options.accumulate(true));
             let added = compute(&geometry, &data, &add, three, workspace);
             let both: Vec<T> = gradient.iter().map(|g| T::from_f64(g.to_f64() + 3.0)).collect();
-            assert_eq!(bytes(&added), bytes(&both), "{what} accumulated");
+            assert!(bytes(&added) == bytes(&both), "{what} accumulated");
         }
     }
 }
@@ -159,6 +159,68 @@ fn gradients_in_one_and_three_dimensions() {
             let params = Params::<3>::new(c_in, c_out, [kernel.min(4), 1, kernel.min(3)]).groups(groups);
             let params = params.stride([stride, 2, stride]).dilation([dilation, 1, 1]).padding([padding; 3]);
             check::<f32, 3>(&params, 1, [5, 4, 9], &mut workspace);
+        }
+    }
+}
+
+/// More terms than are summed at a time, so that partial sums are stored before the rest, whether something is to be added to or not.
+#[test]
+fn input_gradients_in_blocks_of_terms() {
+    announce("input_gradients_in_blocks_of_terms");
+    let mut workspace = Workspace::new();
+    for (c_in, c_out, kernel, extent) in [(20, 1700, 3, [5, 7]), (2, 20, 25, [12, 13]), (40, 9000, 1, [3, 4])]
+    {
+        let params = Params::new(c_in, c_out, [kernel; 2]).padding([kernel / 2; 2]);
+        check::<f32, 2>(&params, 1, extent, &mut workspace);
+        check::<f64, 2>(&params, 1, extent, &mut workspace);
+    }
+    // The same engine computes the input gradient of a transposed convolution.
+    let layer = ConvTranspose::<f32, 2>::builder(20, 1700, [3, 3]).padding([1, 1]);
+    for isa in Isa::available() {
+        let layer = layer.clone().isa(isa).build(&vec![0.0; 20 * 1700 * 9]).unwrap();
+        let data = Data::<f32>::reals(&layer.params().convolution(1, [5, 6]).unwrap());
+        let gradient = |options: BackwardOptions, workspace: &mut Workspace| {
+            let mut gradient = vec![3.0; 20 * 5 * 6];
+            let (x, weight, options) = (&data.x, &data.weight, options.isa(isa));
+            let params = layer.params();
+            params.backward_input(1, [5, 6], x, weight, &options, &mut gradient, workspace).unwrap();
+            gradient
+        };
+        let overwritten = gradient(BackwardOptions::new(), &mut workspace);
+        let added = gradient(BackwardOptions::new().accumulate(true), &mut workspace);
+        assert!(overwritten.iter().zip(&added).all(|(a, b)| a + 3.0 == *b), "{isa}");
+    }
+}
+
+/// Channels in lanes on either side or both, several blocks of each, of taps and of positions, and weights that are written directly.
+#[test]
+fn weight_gradients_in_all_ways() {
+    announce("weight_gradients_in_all_ways");
+    let mut workspace = Workspace::new();
+    // Channels in and out, groups, kernel, stride, dilation, padding, batch and extent.
+    for (c_in, c_out, groups, kernel, stride, dilation, pad, batch, extent) in [
+        (64, 37, 1, [1, 1], [1, 1], [1, 1], 0, 1, [7, 7]),
+        (50, 37, 1, [1, 1], [1, 1], [1, 1], 0, 3, [21, 20]),
+        (33, 90, 1, [1, 1], [2, 2], [1, 1], 0, 2, [15, 8]),
+        (40, 70, 1, [3, 3], [1, 1], [1, 1], 1, 1, [7, 7]),
+        (3, 40, 1, [7, 7], [2, 2], [1, 1], 3, 1, [40, 38]),
+        (18, 5, 1, [5, 5], [1, 1], [3, 3], 6, 2, [9, 30]),
+        (2, 20, 1, [21, 23], [1, 1], [1, 1], 11, 1, [12, 13]),
+        (40, 40, 40, [3, 3], [1, 1], [1, 1], 1, 2, [24, 23]),
+        (34, 68, 34, [5, 5], [2, 2], [1, 1], 2, 1, [13, 14]),
+        (36, 24, 12, [3, 3], [1, 1], [2, 2], 2, 1, [14, 9]),
+        (17, 17, 17, [1, 31], [1, 1], [1, 1], 15, 1, [2, 60]),
+        (20, 3, 1, [3, 3], [1, 1], [1, 1], 1, 1, [4, 700]),
+        (9, 9, 9, [2, 2], [1, 1], [300, 1], 150, 1, [301, 3]),
+    ] {
+        if reduced() && (batch > 1 || kernel[1] > 7) {
+            continue;
+        }
+        let params = Params::new(c_in, c_out, kernel).stride(stride).dilation(dilation).groups(groups);
+        let params = params.padding([pad, pad]);
+        check::<f32, 2>(&params, batch, extent, &mut workspace);
+        if !reduced() {
+            check::<f64, 2>(&params, batch, extent, &mut workspace);
         }
     }
 }

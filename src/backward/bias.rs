@@ -4,7 +4,7 @@ use crate::backward::BackwardOptions;
 use crate::element::Element;
 use crate::error::{Argument, Result, check_len};
 use crate::geometry::{Geometry, Shape};
-use crate::slices::{LANES, Slices};
+use crate::slices::{LANES, Slices, join};
 
 /// The gradient with respect to the bias: for each output channel the sum of `output_gradient` over images and positions.
 ///
@@ -44,13 +44,18 @@ pub(crate) fn sum_channels<T: Element>(
     let (plane, channels) = (shape.out_plane(), bias_gradient.len());
     let slices = Slices::new(shape);
     for (channel, gradient) in bias_gradient.iter_mut().enumerate() {
-        let sum = slices.sum(|image, positions, lanes: &mut [T; LANES]| {
-            let values = &output_gradient[(image * channels + channel) * plane..][positions];
-            for values in values.chunks(LANES) {
-                for (lane, &value) in lanes.iter_mut().zip(values) {
-                    *lane = lane.plus(value);
+        let sum = slices.sum(|chunk| {
+            let mut lanes = [T::ZERO; LANES];
+            for piece in chunk.map(|index| slices.piece(index)) {
+                let values =
+                    &output_gradient[(piece.image * channels + channel) * plane..][piece.positions()];
+                for values in values.chunks(LANES) {
+                    for (lane, &value) in lanes.iter_mut().zip(values) {
+                        *lane = lane.plus(value);
+                    }
                 }
             }
+            join(lanes)
         });
         *gradient = if add { gradient.plus(sum) } else { sum };
     }

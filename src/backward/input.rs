@@ -60,7 +60,7 @@ pub fn backward_input<T: Element, const D: usize>(
         return Ok(());
     }
     let Workspace { scratch, states, packed, .. } = workspace;
-    let state = State::of(states, geometry.shape, Of::Gradient, set)?;
+    let state = State::of(states, (geometry.shape, Of::Gradient, options.accumulate), set)?;
     let weights = packed_in(packed);
     pack_phases(geometry.params(), weight, set, Some(&state.plan), weights)?;
     state.run(output_gradient, weights, options, scratch, Output::new(input_gradient))
@@ -80,7 +80,7 @@ pub(crate) fn convolve<T: Element, const D: usize>(
 ) -> Result<()> {
     let set = kernel::set::<T>(Available::choose(options.isa)?);
     let Workspace { scratch, states, packed, .. } = workspace;
-    let state = State::of(states, geometry.shape, Of::Convolution, set)?;
+    let state = State::of(states, (geometry.shape, Of::Convolution, options.accumulate), set)?;
     let weights = packed_in(packed);
     if weights.is_empty() {
         weights.push(PackedWeights::reusing(Vec::new()));
@@ -104,6 +104,8 @@ const STATES: usize = 64;
 struct State<T: 'static> {
     shape: Shape,
     of: Of,
+    /// Whether it is added to what is there.
+    add: bool,
     set: &'static KernelSet<T>,
     plan: InputPlan,
     /// Of nothing.
@@ -113,24 +115,25 @@ struct State<T: 'static> {
 impl<T: Element> State<T> {
     fn of<'w>(
         states: &'w mut Vec<Box<dyn Any + Send + Sync>>,
-        shape: Shape,
-        of: Of,
+        (shape, of, add): (Shape, Of, bool),
         set: &'static KernelSet<T>,
     ) -> Result<&'w Self> {
-        let is_it = |state: &Self| (state.shape, state.of) == (shape, of) && std::ptr::eq(state.set, set);
+        let is_it = |state: &Self| {
+            (state.shape, state.of, state.add) == (shape, of, add) && std::ptr::eq(state.set, set)
+        };
         let found = states.iter().position(|state| state.downcast_ref().is_some_and(is_it));
         let index = if let Some(index) = found {
             index
         } else {
             let (plan, channels) = match of {
-                Of::Gradient => (InputPlan::new(shape, set)?, shape.in_channels),
-                Of::Convolution => (InputPlan::whole(shape, set)?, shape.out_channels),
+                Of::Gradient => (InputPlan::new(shape, set, add)?, shape.in_channels),
+                Of::Convolution => (InputPlan::whole(shape, set, add)?, shape.out_channels),
             };
             let epilogue = Epilogue::new(None, Activation::Identity, shape.groups * channels)?;
             if states.len() == STATES {
                 states.remove(0);
             }
-            states.push(Box::new(Self { shape, of, set, plan, epilogue }));
+            states.push(Box::new(Self { shape, of, add, set, plan, epilogue }));
             states.len() - 1
         };
         Ok(states[index].downcast_ref().expect("what was found or put there"))
@@ -144,8 +147,8 @@ impl<T: Element> State<T> {
         scratch: &mut Scratch,
         y: Output<'_, T>,
     ) -> Result<()> {
-        let &Self { set, ref plan, ref epilogue, .. } = self;
-        let (add, parallelism) = (options.accumulate, options.parallelism);
+        let &Self { set, add, ref plan, ref epilogue, .. } = self;
+        let parallelism = options.parallelism;
         InputCall { plan, set, weights, x, add, epilogue, parallelism }.run(scratch, y)
     }
 }

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use crate::caches::Caches;
-use crate::pack::buffer::LINE;
+use crate::caches::{Caches, LINE};
 use crate::pack::taps::TapBox;
 
 /// What the tables of taps may fill: they are read along with every k of one channel.
@@ -97,6 +96,11 @@ impl Blocking {
         // Equal blocks rather than full ones and a rest.
         let blocks = channels.div_ceil(limits.channels.max(1));
         Self { channels: channels.div_ceil(blocks), taps: kernel }
+    }
+
+    /// Whether it is all of `channels` channels of `kernel`.
+    pub(crate) fn is_one(&self, channels: usize, kernel: [usize; 3]) -> bool {
+        self.channels >= channels && self.taps == kernel
     }
 
     /// The taps of a block, at most.

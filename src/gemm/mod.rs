@@ -10,3 +10,4 @@ pub(crate) mod position_sums;
 mod position_tiles;
 pub(crate) mod step;
 pub(crate) mod tiles;
+mod weight_chunks;

@@ -2,13 +2,12 @@
 
 use crate::element::Element;
 use crate::error::Result;
-use crate::gemm::blocking::KBlock;
 use crate::gemm::tiles::Output;
-use crate::kernel::{Dots, KernelSet, Run};
-use crate::pack::bands::{Layout, Rectangle};
+use crate::kernel::{KernelSet, Run, Square};
 use crate::pack::buffer::{Carver, Scratch};
 use crate::parallel::Parallelism;
-use crate::plan::{WeightBlock, WeightPlan};
+use crate::plan::{Way, WeightBlock, WeightPlan};
+use crate::simd::MAX_LANES;
 use crate::slices::SLICES;
 
 /// One weight gradient: everything is checked and planned.
@@ -24,15 +23,14 @@ pub(crate) struct WeightJob<'a, T: 'static> {
 }
 
 /// Scratch of a part.
-struct Tables<'a, T> {
-    /// The columns that the tables describe.
-    described: Option<KBlock>,
-    layout: Layout,
-    runs: &'a mut [Run],
-    taps: &'a mut [usize],
-    columns: &'a mut [usize],
+pub(super) struct Tables<'a, T> {
+    pub(super) runs: &'a mut [Run],
+    /// Of rows, or taps.
+    pub(super) places: &'a mut [usize],
     sums: &'a mut [T],
-    band: &'a mut [T],
+    /// What is packed of the output's gradient, and packed or copied of the image.
+    pub(super) gradients: &'a mut [T],
+    pub(super) image: &'a mut [T],
 }
 
 impl<T: Element> WeightJob<'_, T> {
@@ -43,129 +41,137 @@ impl<T: Element> WeightJob<'_, T> {
     pub(crate) fn run(&self, parallelism: Parallelism, scratch: &mut Scratch) -> Result<()> {
         let (plan, parts, blocks) = (self.plan, self.plan.parts, self.plan.blocks());
         scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes::<T>()))?;
+        let [runs, places, sums, gradients, image] = plan.scratch_lens();
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, mut scratch: Carver<'_>| {
             let mut tables = Tables {
-                described: None,
-                layout: Layout::default(),
-                runs: scratch.take(plan.slices.pieces.max(1)),
-                taps: scratch.take(plan.columns.tap_count()),
-                columns: scratch.take(plan.most_columns()),
-                sums: scratch.take(plan.sums_len()),
-                band: scratch.take(plan.band_len()),
+                runs: scratch.take(runs),
+                places: scratch.take(places),
+                sums: scratch.take(sums),
+                gradients: scratch.take(gradients),
+                image: scratch.take(image),
             };
             let start = |part: usize| (blocks as u128 * part as u128 / parts as u128) as usize;
-            for block in plan.range(start(part)..start(part + 1)) {
-                self.block(&block, &mut tables);
+            for index in start(part)..start(part + 1) {
+                self.block(&plan.block(index), &mut tables);
             }
         });
         Ok(())
     }
 
     fn block(&self, block: &WeightBlock, tables: &mut Tables<'_, T>) {
-        let (shape, slices) = (&self.plan.shape, self.plan.slices);
-        let columns = &block.columns;
-        let count = columns.channels.len() * columns.taps.count();
-        if tables.described.as_ref() != Some(columns) {
-            tables.described = Some(columns.clone());
-            self.describe(columns, tables);
-        }
-        let layout = tables.layout;
-        let len = block.rows.len() * count;
-        tables.sums[..slices.used() * len].fill(T::ZERO);
-        let mut used = 0;
+        let (slices, lanes) = (self.plan.slices, self.set.lanes);
+        let vectors = block.lanes.len().div_ceil(lanes);
+        let len = vectors * block.rows.len() * block.taps.count() * lanes;
+        let all = std::mem::take(&mut tables.sums);
         let mut places = [None; SLICES];
+        let mut free = 0..slices.used();
         for (slice, place) in places.iter_mut().enumerate() {
-            let mut chunks = slices.chunks(slice).peekable();
-            if chunks.peek().is_none() {
-                continue;
+            for (i, chunk) in slices.chunks(slice).enumerate() {
+                let at = *place.get_or_insert_with(|| len * free.next().unwrap_or(0));
+                self.add_chunk(block, chunk, i == 0, tables, &mut all[at..][..len]);
             }
-            *place = Some(used * len);
-            for chunk in chunks {
-                let pieces = chunk.len();
-                for (i, index) in chunk.enumerate() {
-                    tables.runs[i] = self.run_of(block, &layout, index, i, tables.band);
-                }
-                let in_band = tables.band.as_ptr();
-                let dots = Dots {
-                    runs: &tables.runs[..pieces],
-                    a: self.dy.as_ptr(),
-                    a_row: shape.out_plane(),
-                    rows: block.rows.len(),
-                    b: if self.plan.in_place { self.x.as_ptr() } else { in_band },
-                    offsets: &tables.columns[..count],
-                    to: tables.sums[used * len..][..len].as_mut_ptr(),
-                    to_row: count,
-                };
-                // SAFETY: the set's instruction set is available. Each piece lies in the planes of the rows' channels; what its windows
-                // read with each tap lies in the band, or in an image that is its own im2col matrix. The sums have room for all
-                // rows and columns.
-                unsafe { (self.set.dots)(&dots) };
-            }
-            used += 1;
         }
-        add_up(tables.sums, len, &mut places);
-        let first = places[0].unwrap_or(0);
-        self.put(block, count, &tables.sums[first..first + len]);
+        if places.iter().all(Option::is_none) {
+            all[..len].fill(T::ZERO);
+        }
+        if !self.is_direct(block) {
+            add_up(all, len, &mut places);
+            self.put(block, &all[places[0].unwrap_or(0)..][..len]);
+        }
+        tables.sums = all;
     }
 
-    /// Where the columns lie: each tap of each channel.
-    fn describe(&self, block: &KBlock, tables: &mut Tables<'_, T>) {
+    /// Puts the sums of a block, `[vectors][rows][taps][lanes]`, in place.
+    fn put(&self, block: &WeightBlock, sums: &[T]) {
+        let (shape, lanes, taps) = (&self.plan.shape, self.set.lanes, block.taps.count());
+        let first = block.taps.range(shape.kernel()).start;
+        // Rows that follow each other in the gradient are put as one.
+        let joined = self.plan.way == Way::OutputLanes && taps == shape.taps();
+        let (rows, terms) = if joined { (1, block.rows.len() * taps) } else { (block.rows.len(), taps) };
+        for (vector, sums) in sums.chunks_exact(rows * terms * lanes).enumerate() {
+            let start = block.lanes.start + vector * lanes;
+            let (mut at, end) = (start, block.lanes.end.min(start + lanes));
+            // Channels of a group lie at equal distances.
+            while at < end {
+                let (index, step, count) = self.lanes_of(block.group, at, block.rows.start);
+                let count = count.min(end - at);
+                self.put_lanes((index + first, step, count), &sums[at - start..], rows, terms);
+                at += count;
+            }
+        }
+    }
+
+    /// Puts `rows` times `terms` vectors of sums, of `count` lanes each, in place: lanes `step` apart from `index` on, of each the terms side
+    /// by side.
+    fn put_lanes(&self, (index, step, count): (usize, usize, usize), sums: &[T], rows: usize, terms: usize) {
+        let lanes = self.set.lanes;
+        let next = self.row_step();
+        if terms == 1 && step == 1 {
+            for (row, sums) in sums.chunks(lanes).take(rows).enumerate() {
+                // SAFETY: these weights are the block's, which is this part's; they are initialised where they are added to.
+                unsafe {
+                    for (to, &sum) in self.dw.slice(index + row * next, count).iter_mut().zip(sums) {
+                        to.write(if self.add { to.assume_init().plus(sum) } else { sum });
+                    }
+                }
+            }
+            return;
+        }
+        let places: [usize; MAX_LANES] = std::array::from_fn(|i| i * lanes);
+        for term in (0..terms).step_by(lanes) {
+            let square = Square {
+                from: sums[term * lanes..].as_ptr(),
+                rows: &places[..lanes.min(terms - term)],
+                cols: count,
+                next: 0,
+                count: rows,
+                from_next: terms * lanes,
+                to_next: next,
+                to: self.dw.at(index + term),
+                to_step: step,
+                whole: false,
+                add: self.add,
+            };
+            debug_assert!(index + (rows - 1) * next + (count - 1) * step + terms <= self.dw.len());
+            // SAFETY: the set's instruction set is available. There are so many rows of so many sums; these weights are the block's,
+            // which is this part's; they are initialised where they are added to.
+            unsafe { (self.set.square)(&square) };
+        }
+    }
+
+    /// Whether the sums of the only chunk are written where they belong, as whole vectors.
+    pub(super) fn is_direct(&self, block: &WeightBlock) -> bool {
+        let whole = block.lanes.len().is_multiple_of(self.set.lanes);
+        self.plan.way == Way::InputLanes
+            && self.plan.shape.taps() == 1
+            && self.plan.slices.is_one_chunk()
+            && whole
+    }
+
+    /// The place of the first tap of the lane of channel `channel` in row `row`, how far the next lanes are, and how many are so far apart.
+    pub(super) fn lanes_of(&self, group: usize, channel: usize, row: usize) -> (usize, usize, usize) {
         let shape = &self.plan.shape;
-        let taps = &mut tables.taps[..block.taps.count()];
-        let channel = if self.plan.in_place {
-            taps.fill(0);
-            shape.in_plane()
-        } else {
-            tables.layout = self.plan.layout(block.taps.len);
-            tables.layout.fill_offsets(shape, &block.taps, taps);
-            tables.layout.channel
+        let at = |group: usize, out: usize, channel: usize| {
+            ((group * shape.out_channels + out) * shape.in_channels + channel) * shape.taps()
         };
-        for (c, columns) in tables.columns.chunks_exact_mut(taps.len()).enumerate() {
-            for (column, &tap) in columns.iter_mut().zip(&*taps) {
-                *column = c * channel + tap;
+        match self.plan.way {
+            Way::InputLanes => (at(group, row, channel), shape.taps(), shape.in_channels - channel),
+            Way::OutputLanes => (at(group, channel, row), shape.k(), shape.out_channels - channel),
+            Way::BothLanes => {
+                let (group, channel) = (channel / shape.in_channels, channel % shape.in_channels);
+                if shape.in_channels == 1 {
+                    return (at(group, row, 0), shape.out_channels * shape.taps(), shape.groups - group);
+                }
+                (at(group, row, channel), shape.taps(), shape.in_channels - channel)
             }
         }
     }
 
-    /// The run of the piece with the number `index`, which is the chunk's `i`-th; copies what it reads.
-    fn run_of(&self, block: &WeightBlock, layout: &Layout, index: usize, i: usize, band: &mut [T]) -> Run {
-        let (shape, columns) = (&self.plan.shape, &block.columns);
-        let piece = self.plan.slices.piece(index);
-        let positions = piece.positions();
-        let group = piece.image * shape.groups + block.group;
-        let channel = group * shape.in_channels + columns.channels.start;
-        let x = channel * shape.in_plane();
-        let b = if self.plan.in_place {
-            x + positions.start
-        } else {
-            let len = columns.channels.len() * layout.channel;
-            let rectangle = Rectangle { at: piece.at, rows: piece.rows, cols: piece.cols };
-            let taps = (&columns.taps, columns.channels.len());
-            layout.fill(
-                (shape, self.set),
-                taps,
-                rectangle,
-                self.x[x..].as_ptr(),
-                &mut band[i * len..][..len],
-            );
-            i * len
-        };
-        let row = group * shape.out_channels + block.rows.start;
-        Run { a: row * shape.out_plane() + positions.start, b, len: positions.len() }
-    }
-
-    /// Puts the sums of a block in place.
-    fn put(&self, block: &WeightBlock, count: usize, sums: &[T]) {
-        let (shape, columns) = (&self.plan.shape, &block.columns);
-        let first = columns.channels.start * shape.taps() + columns.taps.range(shape.kernel()).start;
-        for (row, sums) in block.rows.clone().zip(sums.chunks_exact(count)) {
-            let index = (block.group * shape.out_channels + row) * shape.k() + first;
-            // SAFETY: these weights are the block's, which is this part's; they are initialised where they are added to.
-            unsafe {
-                for (to, &sum) in self.dw.slice(index, count).iter_mut().zip(sums) {
-                    to.write(if self.add { to.assume_init().plus(sum) } else { sum });
-                }
-            }
+    /// From a row's weights to the next row's.
+    pub(super) fn row_step(&self) -> usize {
+        match self.plan.way {
+            Way::InputLanes | Way::BothLanes => self.plan.shape.k(),
+            Way::OutputLanes => self.plan.shape.taps(),
         }
     }
 }

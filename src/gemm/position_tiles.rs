@@ -3,12 +3,12 @@
 
 use std::ops::Range;
 
+use crate::caches::LINE;
 use crate::element::Element;
 use crate::gemm::blocking::whole_lines;
 use crate::gemm::step::{Band, Place, Step};
 use crate::kernel::{Next, PositionTiles};
 use crate::pack::bands::{Bands, Rectangle};
-use crate::pack::buffer::LINE;
 use crate::plan::{Lowering, row_blocks};
 
 impl<T> Band<'_, T> {

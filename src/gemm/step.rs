@@ -1,5 +1,6 @@
 //! One block of k of one rectangle of the output: what tiles of either orientation need to know of it.
 
+use crate::caches::LINE;
 use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::gemm::blocking::{KBlock, streamed, whole_lines};
@@ -8,7 +9,6 @@ use crate::gemm::tiles::Output;
 use crate::geometry::Shape;
 use crate::kernel::{Destination, Finish, KernelSet};
 use crate::pack::bands::{Layout, Rectangle};
-use crate::pack::buffer::LINE;
 use crate::pack::weights::PackedWeights;
 use crate::plan::{Plan, Tile};
 

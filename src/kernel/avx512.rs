@@ -42,7 +42,7 @@ kernel_set! {
         avx512_f32_direct_s1_1x64: 1 x 4
     }
     strips avx512_f32_direct_copied_8x16: 8 windows avx512_f32_direct_small_1x16
-    rows rows_f32 dots dots_f32 square square_f32 finish finish_f32
+    rows rows_f32 outer outer_f32 lanewise lanewise_f32 square square_f32 finish finish_f32
 }
 
 kernel_set! {
@@ -72,5 +72,5 @@ kernel_set! {
         avx512_f64_direct_s1_1x32: 1 x 4
     }
     strips avx512_f64_direct_copied_8x8: 8 windows avx512_f64_direct_small_1x8
-    rows rows_f64 dots dots_f64 square square_f64 finish finish_f64
+    rows rows_f64 outer outer_f64 lanewise lanewise_f64 square square_f64 finish finish_f64
 }

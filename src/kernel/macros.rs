@@ -27,7 +27,7 @@ macro_rules! kernel_set {
      })+
      $(any { $($any:ident: $any_rows:literal x $any_cols:literal),+ })?
      strips $strips:ident: $strip_vectors:literal windows $windows:ident
-     rows $rows_fn:ident dots $dots:ident square $square:ident finish $finish:ident) => {
+     rows $rows_fn:ident outer $outer:ident lanewise $lanewise:ident square $square:ident finish $finish:ident) => {
         $($(
             #[$feature]
             unsafe fn $cname(tiles: &super::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
@@ -84,19 +84,19 @@ macro_rules! kernel_set {
             unsafe { super::rows::copy::<$vector>(rows, to) }
         }
         #[$feature]
-        unsafe fn $dots(dots: &super::Dots<'_, <$vector as crate::simd::Vector>::Elem>) {
+        unsafe fn $outer(outer: &super::Outer<'_, <$vector as crate::simd::Vector>::Elem>) {
             // SAFETY: the caller's obligations are the same.
-            unsafe { super::dots::run::<$vector>(dots) }
+            unsafe { super::outer::run::<$vector>(outer) }
         }
         #[$feature]
-        unsafe fn $square(
-            from: *const <$vector as crate::simd::Vector>::Elem,
-            steps: (usize, usize),
-            extents: [usize; 2],
-            to: *mut <$vector as crate::simd::Vector>::Elem,
-        ) {
+        unsafe fn $lanewise(products: &super::Lanewise<'_, <$vector as crate::simd::Vector>::Elem>) {
             // SAFETY: the caller's obligations are the same.
-            unsafe { super::square::run::<$vector>(from, steps, extents, to) }
+            unsafe { super::lanewise::run::<$vector>(products) }
+        }
+        #[$feature]
+        unsafe fn $square(square: &super::Square<'_, <$vector as crate::simd::Vector>::Elem>) {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { super::square::run::<$vector>(square) }
         }
         #[$feature]
         unsafe fn $finish(
@@ -151,7 +151,8 @@ macro_rules! kernel_set {
             },
             windows: super::WindowKernel { name: stringify!($windows), run: $windows },
             rows: $rows_fn,
-            dots: $dots,
+            outer: $outer,
+            lanewise: $lanewise,
             square: $square,
             shuffled: <$vector as crate::simd::Vector>::SHUFFLED,
             finish: $finish,

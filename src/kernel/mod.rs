@@ -23,11 +23,12 @@ mod avx2;
 mod avx512;
 pub(crate) mod baseline;
 mod channel_lanes;
-mod dots;
 mod finish;
+mod lanewise;
 mod macros;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod outer;
 mod planes;
 mod planes_any;
 mod portable;
@@ -212,7 +213,7 @@ pub(crate) struct Windows<'a, T> {
     pub(crate) destination: Destination<'a, T>,
 }
 
-/// Consecutive positions: where the first lies in the first row, and in the first column.
+/// Consecutive positions: where the first lies in either factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Run {
@@ -221,27 +222,74 @@ pub(crate) struct Run {
     pub(crate) len: usize,
 }
 
-/// Sums of products over positions that are added to what is there: of `rows` rows by the columns at `offsets`.
-pub(crate) struct Dots<'a, T> {
+/// Sums over positions of outer products: rows of values, which are broadcast, by vectors of channels.
+pub(crate) struct Outer<'a, T> {
     pub(crate) runs: &'a [Run],
+    /// The values: where each row lies from here on, and from a position to the next.
     pub(crate) a: *const T,
-    /// From a row to the next.
-    pub(crate) a_row: usize,
-    pub(crate) rows: usize,
+    pub(crate) rows: &'a [usize],
+    pub(crate) a_step: usize,
+    /// The vectors: from one to the next, and from a position to the next.
     pub(crate) b: *const T,
-    /// Of the columns.
-    pub(crate) offsets: &'a [usize],
+    pub(crate) vectors: usize,
+    pub(crate) b_vector: usize,
+    pub(crate) b_step: usize,
     pub(crate) to: *mut T,
     pub(crate) to_row: usize,
+    pub(crate) to_vector: usize,
+    /// The sums replace what is there; else they are added to it.
+    pub(crate) first: bool,
+    /// Lines that will be written for each row, worth asking for: the first row's, and from a row's to the next.
+    pub(crate) written: *mut T,
+    pub(crate) written_row: usize,
+    pub(crate) lines: usize,
 }
 
-/// Writes columns of rows as vectors: `rows` and `cols`, neither more than the set's lanes. The rows are so far apart, and those that come
-/// next, which need not exist, so far behind them.
-///
-/// # Safety
-/// The set's instruction set is available; the rows are valid for reading, `cols` vectors for writing.
-pub(crate) type SquareFn<T> = unsafe fn(*const T, (usize, usize), [usize; 2], *mut T);
-pub(crate) type DotsFn<T> = unsafe fn(&Dots<'_, T>);
+/// Sums over positions of products of vectors of channels, one for each tap.
+pub(crate) struct Lanewise<'a, T> {
+    pub(crate) runs: &'a [Run],
+    /// One vector for each position; from one of channels to the next.
+    pub(crate) a: *const T,
+    pub(crate) a_vector: usize,
+    /// What each tap multiplies it by: where the rows of taps begin, so many taps in each, one vector apart. From one vector of
+    /// channels to the next, and from a position to the next.
+    pub(crate) b: *const T,
+    pub(crate) rows: &'a [usize],
+    pub(crate) cols: usize,
+    pub(crate) b_vector: usize,
+    pub(crate) b_step: usize,
+    pub(crate) vectors: usize,
+    /// The vectors of all taps lie one behind the other.
+    pub(crate) to: *mut T,
+    pub(crate) to_vector: usize,
+    /// As of [`Outer`].
+    pub(crate) first: bool,
+}
+
+/// Rows of which the columns are written.
+pub(crate) struct Square<'a, T> {
+    /// At most as many rows as lanes, which lie at these places from here on.
+    pub(crate) from: *const T,
+    pub(crate) rows: &'a [usize],
+    pub(crate) cols: usize,
+    /// How far behind each row lies what is read next, if it is worth prefetching. It need not exist.
+    pub(crate) next: usize,
+    /// How many such squares there are; from one to the next.
+    pub(crate) count: usize,
+    pub(crate) from_next: usize,
+    pub(crate) to_next: usize,
+    /// From a column to the next.
+    pub(crate) to: *mut T,
+    pub(crate) to_step: usize,
+    /// Columns are whole vectors, with zeros for the rows that there are not.
+    pub(crate) whole: bool,
+    /// They are added to what is there, if they are not whole.
+    pub(crate) add: bool,
+}
+
+pub(crate) type OuterFn<T> = unsafe fn(&Outer<'_, T>);
+pub(crate) type LanewiseFn<T> = unsafe fn(&Lanewise<'_, T>);
+pub(crate) type SquareFn<T> = unsafe fn(&Square<'_, T>);
 pub(crate) type WindowFn<T> = unsafe fn(&Windows<'_, T>);
 pub(crate) type PlaneFn<T> = unsafe fn(&Planes<'_, T>, &Images);
 pub(crate) type StripFn<T> = unsafe fn(&Planes<'_, T>, &Strips<'_>);
@@ -335,8 +383,15 @@ pub(crate) struct KernelSet<T: 'static> {
     pub(crate) windows: WindowKernel<T>,
     pub(crate) rows: RowsFn<T>,
     /// # Safety
-    /// The set's instruction set is available; what the runs and offsets say is valid for reading, `to` for writing.
-    pub(crate) dots: DotsFn<T>,
+    /// The set's instruction set is available; what the runs, rows and vectors say is valid for reading, `to` for writing, and
+    /// initialised if the sums are not the first.
+    pub(crate) outer: OuterFn<T>,
+    /// # Safety
+    /// As [`KernelSet::outer`].
+    pub(crate) lanewise: LanewiseFn<T>,
+    /// # Safety
+    /// The set's instruction set is available; `cols` columns of the rows are valid for reading, the columns for writing, and
+    /// initialised where they are added to.
     pub(crate) square: SquareFn<T>,
     /// The largest stride at which rows are not copied element by element.
     pub(crate) shuffled: usize,

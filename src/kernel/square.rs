@@ -1,31 +1,75 @@
-//! A block of rows as columns, for packing.
+//! Rows as columns, for packing and for putting packed sums in place.
 
-use crate::element::Element;
+use super::{Square, unroll};
 use crate::simd::Vector;
 
-/// Writes `cols` columns of `rows` rows, neither more than the lanes, as vectors, with zeros for the rows that there are not;
-/// asks for the rows that lie `next` behind these.
+/// # Safety
+/// See [`super::KernelSet::square`].
+#[inline(always)]
+pub(crate) unsafe fn run<V: Vector>(square: &Square<'_, V::Elem>) {
+    debug_assert!((1..=V::LANES).contains(&square.rows.len()));
+    let all = square.rows.len() == V::LANES;
+    let whole = square.cols - square.cols % V::LANES;
+    for i in 0..square.count {
+        let places =
+            (square.from.wrapping_add(i * square.from_next), square.to.wrapping_add(i * square.to_next));
+        // SAFETY: the caller's obligations are passed on.
+        unsafe {
+            for first in (0..whole).step_by(V::LANES) {
+                match (all, square.whole) {
+                    (true, _) => block::<V, true, true>(square, places, first),
+                    (false, false) => block::<V, false, true>(square, places, first),
+                    (false, true) => block::<V, false, false>(square, places, first),
+                }
+            }
+            if whole < square.cols {
+                block::<V, false, false>(square, places, whole);
+            }
+        }
+    }
+}
+
+/// At most as many columns as lanes, from `first` on. `ROWS`: there are as many rows. `COLS`: there are as many columns, and the rows
+/// that there are not need not be zeros.
 ///
 /// # Safety
-/// See [`super::SquareFn`].
+/// As [`run`].
 #[inline(always)]
-pub(crate) unsafe fn run<V: Vector>(
-    from: *const V::Elem,
-    (row, next): (usize, usize),
-    [rows, cols]: [usize; 2],
-    to: *mut V::Elem,
+unsafe fn block<V: Vector, const ROWS: bool, const COLS: bool>(
+    square: &Square<'_, V::Elem>,
+    (from, to): (*const V::Elem, *mut V::Elem),
+    first: usize,
 ) {
-    // SAFETY: the caller's obligations are passed on.
+    let (rows, cols) = (square.rows.len(), V::LANES.min(square.cols - first));
+    // SAFETY: the caller vouches for the instruction set, the rows and the room.
     unsafe {
-        let mut square = V::splat(V::Elem::ZERO).square();
-        let mask = V::mask(0, cols);
-        for (i, vector) in square.as_mut().iter_mut().enumerate().take(rows) {
-            *vector = V::load_masked(from.wrapping_add(i * row), mask);
-            V::prefetch(from.wrapping_add(i * row + next));
-        }
-        V::transpose(&mut square);
-        for (i, vector) in square.as_ref().iter().enumerate().take(cols) {
-            vector.store(to.wrapping_add(i * V::LANES));
-        }
+        let mut block = V::splat(V::Elem::default()).square();
+        let [columns, none, held] = [V::mask(0, cols), V::mask(0, 0), V::mask(0, rows)];
+        unroll!(i in 0..V::LANES => {
+            let row = if ROWS || i < rows { i } else { 0 };
+            let from = from.wrapping_add(square.rows[row] + first);
+            block.as_mut()[i] = if COLS {
+                V::load(from)
+            } else {
+                V::load_masked(from, if i < rows { columns } else { none })
+            };
+            if square.next > 0 {
+                V::prefetch(from.wrapping_add(square.next));
+            }
+        });
+        V::transpose(&mut block);
+        unroll!(i in 0..V::LANES => {
+            if COLS || i < cols {
+                let to = to.wrapping_add((first + i) * square.to_step);
+                let vector = block.as_ref()[i];
+                if square.whole || ROWS && !square.add {
+                    vector.store(to);
+                } else if square.add {
+                    V::load_masked(to, held).add(vector).store_first(to, rows);
+                } else {
+                    vector.store_first(to, rows);
+                }
+            }
+        });
     }
 }

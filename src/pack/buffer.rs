@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::mem::size_of;
 
+use crate::caches::LINE;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernel::{Run, Tap};
@@ -12,8 +13,6 @@ use crate::pack::taps::TapWindow;
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(crate) struct Line([u8; LINE]);
-
-pub(crate) const LINE: usize = 64;
 
 /// Types of which every pattern of bits is a value, without padding bytes, aligned to at most a line.
 ///

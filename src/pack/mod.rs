@@ -2,6 +2,7 @@
 
 pub(crate) mod bands;
 pub(crate) mod buffer;
+pub(crate) mod panels;
 pub(crate) mod segments;
 pub(crate) mod taps;
 pub(crate) mod weights;

@@ -4,7 +4,7 @@
 use crate::element::Element;
 use crate::error::Result;
 use crate::geometry::Params;
-use crate::kernel::KernelSet;
+use crate::kernel::{KernelSet, Square};
 use crate::pack::buffer::{Aligned, Line};
 use crate::phases::PhaseTaps;
 use crate::simd::MAX_LANES;
@@ -178,11 +178,24 @@ fn pack_kernels<T: Element>(
         return;
     }
     let whole = to.len() == all * lanes;
+    let rows: [usize; MAX_LANES] = std::array::from_fn(|i| i * all);
     for first in (0..all).step_by(lanes) {
-        let extents = [kernels.len() / all, lanes.min(all - first)];
+        let square = Square {
+            from: kernels[first..].as_ptr(),
+            rows: &rows[..kernels.len() / all],
+            cols: lanes.min(all - first),
+            next,
+            count: 1,
+            from_next: 0,
+            to_next: 0,
+            to: columns.as_mut_ptr(),
+            to_step: lanes,
+            whole: true,
+            add: false,
+        };
         // SAFETY: the set's instruction set is available. Each kernel has so many taps behind the first; there is room for as many
         // vectors as any has lanes.
-        unsafe { (set.square)(kernels[first..].as_ptr(), (all, next), extents, columns.as_mut_ptr()) };
+        unsafe { (set.square)(&square) };
         for (tap, column) in (first..all).zip(columns.chunks_exact(lanes)).take(lanes) {
             let place = if whole {
                 Some(all - 1 - tap)

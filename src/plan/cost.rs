@@ -235,7 +235,7 @@ fn window_cost<T: Element>(shape: &Shape, set: &KernelSet<T>) -> f64 {
 }
 
 /// The share of terms that do not read padding.
-fn inside(shape: &Shape) -> f64 {
+pub(super) fn inside(shape: &Shape) -> f64 {
     shape.axes.iter().map(inside_axis).product()
 }
 

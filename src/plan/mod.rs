@@ -24,7 +24,7 @@ pub(crate) use tile::{Kind, Tile, Tiling, row_blocks};
 use tile::{candidates, direct, direct_tiles};
 use tuning::not_applicable;
 pub use tuning::{Algorithm, Lowering, Orientation, Tuning};
-pub(crate) use weight::{Block as WeightBlock, WeightPlan};
+pub(crate) use weight::{Block as WeightBlock, Way, WeightPlan};
 
 /// The names of the register tiles for `T` on `isa`, as [`Tuning::kernel`] takes them. Those of the GEMM apply to every
 /// problem, direct ones to some.
@@ -127,7 +127,7 @@ impl Plan {
             scratch_bytes: 0,
             cost,
         };
-        plan.scratch_bytes = plan.scratch_lines::<T>(set) * crate::pack::buffer::LINE;
+        plan.scratch_bytes = plan.scratch_lines::<T>(set) * crate::caches::LINE;
         Ok(plan)
     }
 
@@ -429,11 +429,13 @@ mod tests {
                     let bytes = WeightPlan::new(shape, set, threads).scratch_bytes::<f64>();
                     assert!(bytes <= 1 << 20, "{} {isa}: {bytes}", layer["name"]);
                 }
-                let bytes = match InputPlan::new(shape, set).unwrap() {
-                    InputPlan::Whole(plan) => plan.scratch_bytes(),
-                    InputPlan::Phased(phased) => phased.scratch_bytes::<f64>(),
-                };
-                assert!(bytes <= 1 << 20, "{} {isa}: {bytes}", layer["name"]);
+                for add in [false, true] {
+                    let bytes = match InputPlan::new(shape, set, add).unwrap() {
+                        InputPlan::Whole(plan) => plan.scratch_bytes(),
+                        InputPlan::Phased(phased) => phased.scratch_bytes::<f64>(),
+                    };
+                    assert!(bytes <= 1 << 20, "{} {isa}: {bytes}", layer["name"]);
+                }
             }
         }
     }

@@ -1,11 +1,12 @@
 //! The plan of an input gradient: of its phases, and of the blocks that are computed of all of them together.
 
 use super::{Algorithm, PART_COST, Plan, Tuning, parts};
+use crate::caches::LINE;
 use crate::element::Element;
 use crate::error::Result;
-use crate::geometry::Shape;
+use crate::geometry::{Axis, Shape};
 use crate::kernel::KernelSet;
-use crate::pack::buffer::{LINE, lines_for};
+use crate::pack::buffer::lines_for;
 use crate::pack::weights::Read;
 use crate::phases::{Phase, phases};
 
@@ -27,16 +28,16 @@ pub(crate) enum InputPlan {
 }
 
 impl InputPlan {
-    /// For a convolution of `shape`, of which the input has elements.
+    /// For a convolution of `shape`, of which the input has elements; `add`ed to what is there or not.
     ///
     /// # Errors
     /// Those of [`Plan::new`].
-    pub(crate) fn new<T: Element>(shape: Shape, set: &'static KernelSet<T>) -> Result<Self> {
+    pub(crate) fn new<T: Element>(shape: Shape, set: &'static KernelSet<T>, add: bool) -> Result<Self> {
         if shape.axes.iter().any(|axis| axis.stride > 1) {
-            return Ok(Self::Phased(Box::new(Phased::new(shape, set)?)));
+            return Ok(Self::Phased(Box::new(Phased::new(shape, phases(&shape), set)?)));
         }
         let (_, whole) = phases(&shape).next().expect("an input with elements");
-        Self::whole(whole.shape, set)
+        Self::whole(whole.shape, set, add)
     }
 
     /// What is read of the weights of the phase `index`; none where nothing is.
@@ -48,12 +49,20 @@ impl InputPlan {
         Some(if plan.algorithm() == Algorithm::Direct { Read::Given } else { Read::Panels })
     }
 
-    /// A convolution of `shape`.
+    /// A convolution of `shape`, `add`ed to what is there or not.
     ///
     /// # Errors
     /// Those of [`Plan::new`].
-    pub(crate) fn whole<T: Element>(shape: Shape, set: &'static KernelSet<T>) -> Result<Self> {
-        Ok(Self::Whole(Box::new(Plan::new(shape, set, Algorithm::Auto, Tuning::default())?)))
+    pub(crate) fn whole<T: Element>(shape: Shape, set: &'static KernelSet<T>, add: bool) -> Result<Self> {
+        let plan = Plan::new(shape, set, Algorithm::Auto, Tuning::default())?;
+        if !add || plan.blocking.is_one(shape.in_channels, shape.kernel()) {
+            return Ok(Self::Whole(Box::new(plan)));
+        }
+        // Blocks of k go on from what the output holds, which must not be lost: so it is computed elsewhere, as the only phase.
+        let axes = shape.axes.map(|axis| Axis { input: axis.output, stride: 1, ..axis });
+        let gradient = Shape { in_channels: shape.out_channels, axes, ..shape };
+        let phase = (0, Phase { first: [0; 3], shape });
+        Ok(Self::Phased(Box::new(Phased::new(gradient, [phase], set)?)))
     }
 }
 
@@ -90,11 +99,17 @@ pub(crate) struct Phased {
 }
 
 impl Phased {
+    /// For `phases` of the input of a convolution of `shape`.
+    ///
     /// # Errors
     /// Those of [`Plan::new`].
-    pub(crate) fn new<T: Element>(shape: Shape, set: &'static KernelSet<T>) -> Result<Self> {
+    fn new<T: Element>(
+        shape: Shape,
+        phases: impl IntoIterator<Item = (usize, Phase)>,
+        set: &'static KernelSet<T>,
+    ) -> Result<Self> {
         let extents = shape.axes.map(|axis| axis.input.div_ceil(axis.stride).max(1));
-        let phases: Vec<_> = phases(&shape).collect();
+        let phases: Vec<_> = phases.into_iter().collect();
         let width: usize = phases.iter().map(|(_, phase)| phase.shape.axes[2].output).sum();
         let row = width.max(1).saturating_mul(size_of::<T>());
         // Of longer rows a part is computed at a time, which direct tiles can't do.

@@ -1,24 +1,61 @@
 //! The plan of a weight gradient: blocks of weights, each summed over all positions by one thread.
 
+use std::ops::Range;
+
+use super::cost::inside;
 use super::parts;
 use crate::caches::Caches;
+use crate::caches::LINE;
 use crate::element::Element;
-use crate::gemm::blocking::{Blocking, KBlock, Limits};
+use crate::gemm::blocking::{Blocking, Limits};
 use crate::geometry::Shape;
 use crate::kernel::{KernelSet, Run};
 use crate::pack::bands::{Bands, Layout};
-use crate::pack::buffer::{LINE, lines_for};
+use crate::pack::buffer::lines_for;
+use crate::pack::panels::Panels;
+use crate::pack::taps::TapBox;
 use crate::slices::Slices;
 
-/// What the sums of a block may fill, for each slice.
-const SUMS_BYTES: usize = 32 << 10;
+/// What the sums of a block may fill, for each slice: what is packed for a block is packed again for the next.
+const SUMS_BYTES: usize = 64 << 10;
 
-/// Rows of a block, at most: output channels, for which the image's rows are copied once. A multiple of a tile's.
-const ROWS: usize = 96;
+/// Vectors of channels of a block: 16 sums with 8 rows.
+const VECTORS: usize = 2;
 
-/// Fewest blocks for each of several threads, and rows of those that are made for that.
-const THREAD_BLOCKS: usize = 4;
-const FEWEST_ROWS: usize = 12;
+/// Blocks for each of several threads, and fewest rows and taps of those that are made for that.
+const THREAD_BLOCKS: usize = 2;
+const FEWEST_SUMS: usize = 16;
+
+/// Writing one vector of channels, in multiply-adds; reading a vector for each multiply-add, in place of one for several.
+const PACK: f64 = 8.0;
+const LANEWISE: f64 = 1.2;
+
+/// Copying a vector of the image. Measured on 128→128 3×3 stride 2, 56²: a third of the time.
+const COPY: f64 = 8.0;
+const COPY_STRIDED: f64 = 30.0;
+
+/// Which channels vectors hold, and which values they are multiplied by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Input channels, packed; values of the output's gradient where they lie. Taps on padding are skipped.
+    InputLanes,
+    /// Output channels, packed; values of the image, in bands of copied rows or where they lie.
+    OutputLanes,
+    /// Input channels, counted through all groups, and the output channels of their groups, both packed.
+    BothLanes,
+}
+
+impl Way {
+    /// Groups that are computed one after the other, channels in lanes, and channels in rows.
+    fn extents(self, shape: &Shape) -> [usize; 3] {
+        let &Shape { groups, in_channels, out_channels, .. } = shape;
+        match self {
+            Self::InputLanes => [groups, in_channels, out_channels],
+            Self::OutputLanes => [groups, out_channels, in_channels],
+            Self::BothLanes => [1, groups * in_channels, out_channels],
+        }
+    }
+}
 
 /// What a weight gradient will run.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,63 +63,99 @@ pub(crate) struct WeightPlan {
     /// The convolution.
     pub(crate) shape: Shape,
     pub(crate) slices: Slices,
-    /// Whether the image is read where it lies.
-    pub(crate) in_place: bool,
+    pub(crate) way: Way,
+    pub(crate) lanes: usize,
+    /// Vectors, rows and taps of a block, at most.
+    pub(crate) vectors: usize,
     pub(crate) rows: usize,
-    pub(crate) columns: Blocking,
-    narrow: usize,
+    pub(crate) taps: [usize; 3],
     /// Into how many parts the blocks are cut.
     pub(crate) parts: usize,
 }
 
-/// A block of weights: `rows` output channels of a group by the channels and taps of `columns`.
+/// A block of weights of a group: channels in lanes by channels in rows by taps.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     pub(crate) group: usize,
-    pub(crate) rows: std::ops::Range<usize>,
-    pub(crate) columns: KBlock,
+    pub(crate) lanes: Range<usize>,
+    pub(crate) rows: Range<usize>,
+    pub(crate) taps: TapBox,
 }
 
 impl WeightPlan {
     /// For at most `threads` threads, which change the blocks alone.
     pub(crate) fn new<T: Element>(shape: Shape, set: &KernelSet<T>, threads: usize) -> Self {
+        let shape = if shape.is_pointwise() { shape.as_one_row() } else { shape };
         let work = shape.output_len() as f64 * shape.k() as f64 / set.lanes as f64;
-        let mut plan = Self {
-            shape,
-            slices: Slices::new(&shape),
-            in_place: shape.is_pointwise(),
-            rows: shape.out_channels.min(ROWS),
-            columns: Blocking { channels: 1, taps: [1; 3] },
-            narrow: set.lanes,
-            parts: parts(work, threads, None),
-        };
-        plan.columns = plan.blocking::<T>();
-        let fewest = if plan.parts > 1 { THREAD_BLOCKS.saturating_mul(threads) } else { 1 };
-        while plan.blocks() < fewest && plan.rows > FEWEST_ROWS {
-            plan.rows = plan.rows.div_ceil(2).next_multiple_of(FEWEST_ROWS / 2);
-            plan.columns = plan.blocking::<T>();
+        let parts = parts(work, threads, None);
+        let most = SUMS_BYTES / size_of::<T>() / set.lanes;
+        let of = |way| Self::by::<T>(way, shape, set, most).map(|plan: Self| (plan.cost(), plan));
+        let [input, both] = [Way::InputLanes, Way::BothLanes].map(of);
+        // Values of the image need no room that the shape decides.
+        let output = of(Way::OutputLanes);
+        let best = [output, input, both].into_iter().flatten().min_by(|a, b| a.0.total_cmp(&b.0));
+        let mut plan = best.expect("output channels in lanes always apply").1;
+        let fewest = if parts > 1 { THREAD_BLOCKS.saturating_mul(threads) } else { 1 };
+        let mut most = most;
+        while plan.blocks() < fewest && most > FEWEST_SUMS {
+            most /= 2;
+            let Some(smaller) = Self::by::<T>(plan.way, shape, set, most) else { break };
+            plan = smaller;
         }
-        plan.parts = plan.parts.clamp(1, plan.blocks().max(1));
+        plan.parts = parts.clamp(1, plan.blocks().max(1));
         plan
     }
 
-    fn bands(&self) -> Bands {
-        Bands { rows: self.slices.rows, cols: self.slices.cols, joined: true }
+    /// With at most `most` vectors of sums in a block; none where what it packs is too large.
+    fn by<T: Element>(way: Way, shape: Shape, set: &KernelSet<T>, most: usize) -> Option<Self> {
+        let [_, lane_channels, row_channels] = way.extents(&shape);
+        let vectors = lane_channels.div_ceil(set.lanes).clamp(1, VECTORS);
+        let mut plan = Self {
+            shape,
+            slices: Slices::new(&shape),
+            way,
+            lanes: set.lanes,
+            vectors,
+            rows: 1,
+            taps: [1; 3],
+            parts: 1,
+        };
+        let (kernel, band) = (shape.kernel(), Caches::here().band());
+        let most = most / vectors;
+        if way == Way::OutputLanes {
+            let Blocking { channels, taps } = plan.columns::<T>(most);
+            (plan.rows, plan.taps) = (channels, taps);
+            return Some(plan);
+        }
+        let mut taps = shape.taps().min(most);
+        loop {
+            plan.taps = Blocking::new(1, kernel, Limits { channels: 1, taps }).taps;
+            if plan.panels_len().is_some_and(|len| len.saturating_mul(size_of::<T>()) <= band) {
+                break;
+            }
+            taps = (taps / 2 > 0).then_some(taps / 2)?;
+        }
+        let blocks = row_channels.div_ceil((most / plan.tap_count()).max(1));
+        // Whole tiles of eight rows.
+        let rows = row_channels.div_ceil(blocks);
+        plan.rows =
+            if blocks > 1 { rows.next_multiple_of(8).min(most / plan.tap_count()) } else { rows }.max(1);
+        Some(plan)
     }
 
-    fn blocking<T: Element>(&self) -> Blocking {
+    /// Input channels and taps of a block whose bands fit.
+    fn columns<T: Element>(&self, most: usize) -> Blocking {
         let (shape, size) = (&self.shape, size_of::<T>());
-        let most = SUMS_BYTES / size / self.rows;
         let bytes = |len: Option<usize>| {
             let len = len.and_then(|len| len.checked_mul(self.slices.pieces.max(1) * size));
             len.unwrap_or(usize::MAX).max(1)
         };
-        let limits = if self.in_place {
+        let limits = if self.in_place() {
             Limits { channels: most, taps: 1 }
         } else {
-            let whole =
-                bytes(Layout::new(shape, self.bands(), shape.kernel(), self.narrow).map(|l| l.channel));
-            let tap = bytes(Layout::bound(self.bands(), 1, self.narrow));
+            let (layout, bound) =
+                (self.layout_of(shape.kernel()), Layout::bound(self.bands(), 1, self.lanes));
+            let (whole, tap) = (bytes(layout.map(|layout| layout.channel)), bytes(bound));
             let (band, taps) = (Caches::here().band(), shape.taps());
             Limits {
                 channels: (band / whole).min(most / taps),
@@ -92,72 +165,155 @@ impl WeightPlan {
         Blocking::new(shape.in_channels, shape.kernel(), limits)
     }
 
-    /// How a channel of a piece lies in a band.
-    pub(crate) fn layout(&self, taps: [usize; 3]) -> Layout {
-        Layout::new(&self.shape, self.bands(), taps, self.narrow).unwrap_or_default()
+    /// Whether the image is read where it lies.
+    pub(crate) fn in_place(&self) -> bool {
+        self.way == Way::OutputLanes && self.shape.is_pointwise()
     }
 
-    /// The blocks of a group's columns.
-    fn column_blocks(&self) -> impl Iterator<Item = KBlock> {
-        self.columns.blocks(self.shape.in_channels, self.shape.kernel())
+    pub(crate) fn tap_count(&self) -> usize {
+        self.taps.iter().product()
+    }
+
+    fn bands(&self) -> Bands {
+        Bands { rows: self.slices.rows, cols: self.slices.cols, joined: true }
+    }
+
+    fn layout_of(&self, taps: [usize; 3]) -> Option<Layout> {
+        Layout::new(&self.shape, self.bands(), taps, self.lanes)
+    }
+
+    /// How a channel of a piece lies in a band.
+    pub(crate) fn layout(&self, taps: [usize; 3]) -> Layout {
+        self.layout_of(taps).unwrap_or_default()
+    }
+
+    /// How a vector of channels of a piece lies in scratch.
+    pub(crate) fn panels(&self, taps: [usize; 3]) -> Option<Panels> {
+        Panels::new(&self.shape, [self.slices.rows, self.slices.cols], taps)
+    }
+
+    /// Elements of the packed image, at most.
+    fn panels_len(&self) -> Option<usize> {
+        let vectors = self.slices.pieces.max(1) * self.vectors * self.lanes;
+        self.panels(self.taps)?.len().checked_mul(vectors)
+    }
+
+    /// Elements of the packed output's gradient.
+    fn gradients_len(&self) -> usize {
+        self.slices.positions() * self.vectors * self.lanes
+    }
+
+    /// In multiply-adds.
+    fn cost(&self) -> f64 {
+        let shape = &self.shape;
+        let [groups, lane_channels, row_channels] = self.way.extents(shape);
+        let vectors = groups as f64 * lane_channels.div_ceil(self.lanes) as f64;
+        let positions = (shape.batch * shape.out_plane()) as f64;
+        let blocks = (row_channels.div_ceil(self.rows) * shape.taps().div_ceil(self.tap_count())) as f64;
+        let image = || {
+            let panels = self.panels(self.taps).map_or(f64::INFINITY, |panels| panels.len() as f64);
+            panels / (self.slices.rows * self.slices.cols).max(1) as f64
+        };
+        let (work, packed) = match self.way {
+            Way::InputLanes => (inside(shape) * rows_cost(row_channels) * shape.taps() as f64, image()),
+            Way::OutputLanes => (rows_cost(row_channels * shape.taps()) + self.copying(), 1.0),
+            Way::BothLanes => {
+                // Of each block the image, and of each row the output's gradient.
+                let work = LANEWISE * (row_channels * shape.taps()) as f64;
+                (work, image() + self.rows as f64)
+            }
+        };
+        positions * vectors * (work + PACK * packed * blocks)
+    }
+
+    /// What copying bands takes for each position and vector of the output channels.
+    fn copying(&self) -> f64 {
+        let [_, height, width] = &self.shape.axes;
+        if self.in_place() {
+            return 0.0;
+        }
+        // Windows that overlap share rows; each column of taps has a copy.
+        let span = (height.kernel - 1).saturating_mul(height.dilation).min(height.input);
+        let rows =
+            (self.slices.rows.saturating_mul(height.stride) + span) as f64 / self.slices.rows.max(1) as f64;
+        let rows = rows.min(height.kernel as f64) * self.shape.axes[0].kernel as f64;
+        let elements = rows * (width.kernel * self.shape.in_channels) as f64;
+        let copy = if width.stride == 1 { COPY } else { COPY_STRIDED };
+        copy * elements / (self.lanes * self.vectors) as f64
+    }
+
+    fn lane_blocks(&self) -> usize {
+        self.way.extents(&self.shape)[1].div_ceil(self.vectors * self.lanes)
     }
 
     fn row_blocks(&self) -> usize {
-        self.shape.out_channels.div_ceil(self.rows)
+        self.way.extents(&self.shape)[2].div_ceil(self.rows)
+    }
+
+    fn tap_boxes(&self) -> impl Iterator<Item = TapBox> {
+        TapBox::all(self.shape.kernel(), self.taps)
     }
 
     pub(crate) fn blocks(&self) -> usize {
-        self.shape.groups * self.row_blocks() * self.column_blocks().count()
+        self.way.extents(&self.shape)[0] * self.lane_blocks() * self.row_blocks() * self.tap_boxes().count()
     }
 
-    /// The blocks `range`, those of the same columns of a group one after the other.
-    pub(crate) fn range(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = Block> + '_ {
-        let each = self.row_blocks();
-        let columns = (0..self.shape.groups).flat_map(|group| self.column_blocks().map(move |b| (group, b)));
-        let first = range.start / each;
-        columns.enumerate().skip(first).take(range.end.div_ceil(each) - first).flat_map(
-            move |(index, (group, columns))| {
-                let rows = range.start.max(index * each)..range.end.min((index + 1) * each);
-                rows.map(move |block| {
-                    let start = (block - index * each) * self.rows;
-                    let rows = start..self.shape.out_channels.min(start + self.rows);
-                    Block { group, rows, columns: columns.clone() }
-                })
-            },
-        )
+    /// The block with that number.
+    pub(crate) fn block(&self, index: usize) -> Block {
+        let [_, lane_channels, row_channels] = self.way.extents(&self.shape);
+        let (boxes, rows, lanes) = (self.tap_boxes().count(), self.row_blocks(), self.lane_blocks());
+        let (index, row) = (index / rows, index % rows);
+        let (index, lane) = (index / lanes, index % lanes);
+        let range = |i: usize, piece: usize, end: usize| i * piece..end.min((i + 1) * piece);
+        Block {
+            group: index / boxes,
+            lanes: range(lane, self.vectors * self.lanes, lane_channels),
+            rows: range(row, self.rows, row_channels),
+            taps: self.tap_boxes().nth(index % boxes).expect("a block of the kernel"),
+        }
     }
 
-    /// Columns of a block, at most.
-    pub(crate) fn most_columns(&self) -> usize {
-        self.columns.channels * self.columns.tap_count()
+    /// Sums of a slice of a block, at most.
+    fn slice_len(&self) -> usize {
+        self.vectors * self.rows * self.tap_count() * self.lanes
+    }
+
+    /// What a part takes of scratch: runs, places, sums of all slices, what is packed of the output's gradient, and what is packed or
+    /// copied of the image.
+    pub(crate) fn scratch_lens(&self) -> [usize; 5] {
+        let runs = self.slices.pieces.max(1) * self.slices.rows;
+        let (rows, taps) = (self.rows, self.tap_count());
+        let (places, gradients, image) = match self.way {
+            Way::InputLanes => (rows, 0, self.panels_len().unwrap_or(0)),
+            Way::OutputLanes => ((rows + 1) * taps, self.gradients_len(), self.band_len()),
+            Way::BothLanes => (taps, self.gradients_len(), self.panels_len().unwrap_or(0)),
+        };
+        [runs, places, self.slices.used() * self.slice_len(), gradients, image]
     }
 
     /// Elements of a band, at most.
-    pub(crate) fn band_len(&self) -> usize {
-        if self.in_place {
+    fn band_len(&self) -> usize {
+        if self.in_place() {
             return 0;
         }
-        let taps = self.columns.taps;
-        let channel = if taps == self.shape.kernel() {
-            self.layout(taps).channel
+        let channel = if self.taps == self.shape.kernel() {
+            self.layout(self.taps).channel
         } else {
-            Layout::bound(self.bands(), taps.iter().product(), self.narrow).unwrap_or(0)
+            Layout::bound(self.bands(), self.tap_count(), self.lanes).unwrap_or(0)
         };
-        channel * self.columns.channels * self.slices.pieces.max(1)
+        channel * self.rows * self.slices.pieces.max(1)
     }
 
-    /// Sums of all slices of a block that have chunks, at most.
-    pub(crate) fn sums_len(&self) -> usize {
-        self.slices.used() * self.rows * self.most_columns()
-    }
-
-    /// Scratch for each part, in bytes; what [`crate::gemm::position_sums`] takes, in its order.
+    /// Scratch for each part, in bytes.
     pub(crate) fn scratch_bytes<T: Element>(&self) -> usize {
-        let lines = lines_for::<Run>(self.slices.pieces.max(1))
-            + lines_for::<usize>(self.columns.tap_count())
-            + lines_for::<usize>(self.most_columns())
-            + lines_for::<T>(self.sums_len())
-            + lines_for::<T>(self.band_len());
-        lines * LINE
+        let [runs, places, elements @ ..] = self.scratch_lens();
+        let elements: usize = elements.into_iter().map(lines_for::<T>).sum();
+        (lines_for::<Run>(runs) + lines_for::<usize>(places) + elements) * LINE
     }
+}
+
+/// What so many rows take for each position and vector: fewer than eight wait for each other.
+fn rows_cost(rows: usize) -> f64 {
+    const REST: [f64; 8] = [0.0, 3.0, 3.0, 6.0, 4.5, 7.5, 7.5, 9.0];
+    (rows - rows % 8) as f64 + REST[rows % 8]
 }

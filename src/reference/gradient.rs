@@ -3,7 +3,7 @@
 use crate::element::Element;
 use crate::error::{Argument, Result, check_len};
 use crate::geometry::{Axis, Geometry};
-use crate::slices::{LANES, Slices};
+use crate::slices::{LANES, Slices, join};
 
 /// The gradients of a convolution, ready to be asked for any element.
 ///
@@ -109,24 +109,20 @@ impl<'a, T: Element, const D: usize> GradientOracle<'a, T, D> {
 
     /// An element of the weight's gradient.
     ///
-    /// The positions of each image of the output are cut into pieces: as many rows as have at most 1024 positions, or, of a longer row,
-    /// parts, as equal as can be. As many whole planes as have at most 1024 positions are a chunk, else each piece is one. A chunk is
-    /// summed by 16 chains of fused multiply-adds from +0.0: chain `l` has the positions `l`, `l + 16`, … of each of its pieces, ascending.
-    /// Chains are added up as a tree: those 8 apart, then 4, 2 and 1. All chunks of all images are dealt out, in order, to 8 slices:
-    /// slice `s` of `n` chunks has those from `⌊n·s/8⌋` on, and adds them up in order. Slices are added up as a tree: those 4 apart,
-    /// then 2 and 1.
+    /// The positions of each image of the output are cut into pieces: as many rows as have at most 512 positions, or, of a longer row,
+    /// parts, as equal as can be. As many whole planes as have at most 512 positions are a chunk, else each piece is one. A chunk is
+    /// one chain of fused multiply-adds from +0.0 over its positions, ascending. All chunks of all images are dealt out, in order, to 8
+    /// slices: slice `s` of `n` chunks has those from `⌊n·s/8⌋` on, and adds them up in order, from +0.0. Slices are added up as a tree:
+    /// those 4 apart, then 2 and 1.
     ///
     /// # Panics
     /// Where `index` is not below `weight_len()`.
     pub fn weight_at(&self, index: usize) -> T {
-        let positions = self.geometry.shape.out_plane();
-        Slices::new(&self.geometry.shape).sum(|image, range, lanes: &mut [T; LANES]| {
-            debug_assert!(range.end <= positions);
-            for (i, position) in range.enumerate() {
-                if let Some((x, dy)) = self.weight_term(index, image, position) {
-                    lanes[i % LANES] = dy.mul_add(x, lanes[i % LANES]);
-                }
-            }
+        let slices = Slices::new(&self.geometry.shape);
+        slices.sum(|chunk| {
+            let positions = chunk.flat_map(|piece| slices.piece(piece).of_image());
+            let terms = positions.filter_map(|(image, position)| self.weight_term(index, image, position));
+            terms.fold(T::ZERO, |sum, (x, dy)| dy.mul_add(x, sum))
         })
     }
 
@@ -147,18 +143,25 @@ impl<'a, T: Element, const D: usize> GradientOracle<'a, T, D> {
         })
     }
 
-    /// An element of the bias's gradient: the sum over positions in the order of [`GradientOracle::weight_at`].
+    /// An element of the bias's gradient: the sum over positions in the chunks and slices of [`GradientOracle::weight_at`]. A chunk is 16
+    /// sums from +0.0, of which number `l` has the positions `l`, `l + 16`, … of each of its pieces, ascending; they are added up as a
+    /// tree: those 8 apart, then 4, 2 and 1.
     ///
     /// # Panics
     /// Where `channel` is not below `out_channels`.
     pub fn bias_at(&self, channel: usize) -> T {
         let (plane, channels) = (self.geometry.shape.out_plane(), self.geometry.params().out_channels);
         assert!(channel < channels);
-        Slices::new(&self.geometry.shape).sum(|image, range, lanes: &mut [T; LANES]| {
-            for (i, position) in range.enumerate() {
-                let dy = self.output_gradient[(image * channels + channel) * plane + position];
-                lanes[i % LANES] = lanes[i % LANES].plus(dy);
+        let slices = Slices::new(&self.geometry.shape);
+        slices.sum(|chunk| {
+            let mut lanes = [T::ZERO; LANES];
+            for piece in chunk {
+                for (i, (image, position)) in slices.piece(piece).of_image().enumerate() {
+                    let dy = self.output_gradient[(image * channels + channel) * plane + position];
+                    lanes[i % LANES] = lanes[i % LANES].plus(dy);
+                }
             }
+            join(lanes)
         })
     }
 

@@ -132,13 +132,6 @@ const THIRD: [[[i32; 8]; 3]; 3] = {
     all
 };
 
-/// The upper half added to the lower.
-#[inline(always)]
-fn half_sum(x: F32) -> __m128 {
-    // SAFETY: a vector proves the instruction set.
-    unsafe { _mm_add_ps(_mm256_castps256_ps128(x.0), _mm256_extractf128_ps::<1>(x.0)) }
-}
-
 impl Vector for F32 {
     vector!(
         F32,
@@ -179,21 +172,6 @@ impl Vector for F32 {
                 _mm256_permutevar8x32_ps(high, rotated),
                 behind,
             ))
-        }
-    }
-
-    #[inline(always)]
-    fn sum_lanes([a, b, c, d]: [Self; 4]) -> [f32; 4] {
-        // SAFETY: a vector proves the instruction set.
-        unsafe {
-            // Of two vectors: lanes 0, 0, 1, 1, then 2, 2, 3, 3 of their halves' sums.
-            let (a, b, c, d) = (half_sum(a), half_sum(b), half_sum(c), half_sum(d));
-            let ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
-            let cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
-            let mut sums = [0.0; 4];
-            let sum = _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
-            _mm_storeu_ps(sums.as_mut_ptr(), sum);
-            sums
         }
     }
 

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Bits, Vector, avx2};
+use super::{Bits, Vector};
 
 #[derive(Clone, Copy)]
 pub(crate) struct F32(__m512);
@@ -209,16 +209,6 @@ unsafe fn part(span: u64, from: *const f32, i: usize) -> __m512 {
     unsafe { _mm512_maskz_loadu_ps((span >> (16 * i)) as __mmask16, from.wrapping_add(16 * i)) }
 }
 
-/// The upper half added to the lower.
-#[inline(always)]
-fn half_sum(x: F32) -> avx2::F32 {
-    // SAFETY: a vector proves the instruction set.
-    unsafe {
-        let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x.0)));
-        avx2::F32(_mm256_add_ps(_mm512_castps512_ps256(x.0), high))
-    }
-}
-
 impl Vector for F32 {
     vector!(
         F32,
@@ -254,11 +244,6 @@ impl Vector for F32 {
             let lanes = _mm512_loadu_epi32(SECOND_F32[first].as_ptr());
             Self(if first < 2 { half } else { _mm512_permutex2var_ps(half, lanes, c.0) })
         }
-    }
-
-    #[inline(always)]
-    fn sum_lanes([a, b, c, d]: [Self; 4]) -> [f32; 4] {
-        avx2::F32::sum_lanes([half_sum(a), half_sum(b), half_sum(c), half_sum(d)])
     }
 
     #[inline(always)]

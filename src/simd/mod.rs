@@ -150,26 +150,6 @@ pub(crate) trait Vector: Copy {
     /// `then` where `self < bound`, else `otherwise`.
     fn if_less(self, bound: Self, then: Self, otherwise: Self) -> Self;
 
-    /// The sums of the lanes of each vector: those half of them apart are added first, then those a quarter, and so on.
-    #[inline(always)]
-    fn sum_lanes(vectors: [Self; 4]) -> [Self::Elem; 4] {
-        let mut sums = [Self::Elem::ZERO; 4];
-        for (sum, vector) in sums.iter_mut().zip(vectors) {
-            let mut lanes = [Self::Elem::ZERO; MAX_LANES];
-            // SAFETY: the array holds as many lanes as any vector has.
-            unsafe { vector.store(lanes.as_mut_ptr()) };
-            let mut half = Self::LANES / 2;
-            while half > 0 {
-                for i in 0..half {
-                    lanes[i] = lanes[i].plus(lanes[i + half]);
-                }
-                half /= 2;
-            }
-            *sum = lanes[0];
-        }
-        sums
-    }
-
     /// `LANES` copies of `self`.
     fn square(self) -> Self::Square;
     /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
