@@ -6,7 +6,7 @@ use crate::gemm::tiles::Output;
 use crate::kernel::{KernelSet, Run, Square};
 use crate::pack::buffer::{Carver, Scratch};
 use crate::parallel::Parallelism;
-use crate::plan::{Way, WeightBlock, WeightPlan};
+use crate::plan::{InLanes, WeightBlock, WeightPlan};
 use crate::simd::MAX_LANES;
 use crate::slices::SLICES;
 
@@ -86,7 +86,7 @@ impl<T: Element> WeightJob<'_, T> {
         let (shape, lanes, taps) = (&self.plan.shape, self.set.lanes, block.taps.count());
         let first = block.taps.range(shape.kernel()).start;
         // Rows that follow each other in the gradient are put as one.
-        let joined = self.plan.way == Way::OutputLanes && taps == shape.taps();
+        let joined = self.plan.in_lanes == InLanes::Output && taps == shape.taps();
         let (rows, terms) = if joined { (1, block.rows.len() * taps) } else { (block.rows.len(), taps) };
         for (vector, sums) in sums.chunks_exact(rows * terms * lanes).enumerate() {
             let start = block.lanes.start + vector * lanes;
@@ -142,7 +142,7 @@ impl<T: Element> WeightJob<'_, T> {
     /// Whether the sums of the only chunk are written where they belong, as whole vectors.
     pub(super) fn is_direct(&self, block: &WeightBlock) -> bool {
         let whole = block.lanes.len().is_multiple_of(self.set.lanes);
-        self.plan.way == Way::InputLanes
+        self.plan.in_lanes == InLanes::Input
             && self.plan.shape.taps() == 1
             && self.plan.slices.is_one_chunk()
             && whole
@@ -154,10 +154,10 @@ impl<T: Element> WeightJob<'_, T> {
         let at = |group: usize, out: usize, channel: usize| {
             ((group * shape.out_channels + out) * shape.in_channels + channel) * shape.taps()
         };
-        match self.plan.way {
-            Way::InputLanes => (at(group, row, channel), shape.taps(), shape.in_channels - channel),
-            Way::OutputLanes => (at(group, channel, row), shape.k(), shape.out_channels - channel),
-            Way::BothLanes => {
+        match self.plan.in_lanes {
+            InLanes::Input => (at(group, row, channel), shape.taps(), shape.in_channels - channel),
+            InLanes::Output => (at(group, channel, row), shape.k(), shape.out_channels - channel),
+            InLanes::Both => {
                 let (group, channel) = (channel / shape.in_channels, channel % shape.in_channels);
                 if shape.in_channels == 1 {
                     return (at(group, row, 0), shape.out_channels * shape.taps(), shape.groups - group);
@@ -169,9 +169,9 @@ impl<T: Element> WeightJob<'_, T> {
 
     /// From a row's weights to the next row's.
     pub(super) fn row_step(&self) -> usize {
-        match self.plan.way {
-            Way::InputLanes | Way::BothLanes => self.plan.shape.k(),
-            Way::OutputLanes => self.plan.shape.taps(),
+        match self.plan.in_lanes {
+            InLanes::Input | InLanes::Both => self.plan.shape.k(),
+            InLanes::Output => self.plan.shape.taps(),
         }
     }
 }

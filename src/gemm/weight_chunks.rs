@@ -7,7 +7,7 @@ use crate::gemm::position_sums::{Tables, WeightJob};
 use crate::kernel::{Lanewise, Outer, Run};
 use crate::pack::bands::Rectangle;
 use crate::pack::panels::{Panels, vectors};
-use crate::plan::{Way, WeightBlock};
+use crate::plan::{InLanes, WeightBlock};
 use crate::simd::MAX_LANES;
 use crate::slices::Piece;
 
@@ -21,10 +21,10 @@ impl<T: Element> WeightJob<'_, T> {
         tables: &mut Tables<'_, T>,
         sums: &mut [T],
     ) {
-        match self.plan.way {
-            Way::InputLanes => self.input_lanes(block, chunk, first, tables, sums),
-            Way::OutputLanes => self.output_lanes(block, chunk, first, tables, sums),
-            Way::BothLanes => self.both_lanes(block, chunk, first, tables, sums),
+        match self.plan.in_lanes {
+            InLanes::Input => self.input_lanes(block, chunk, first, tables, sums),
+            InLanes::Output => self.output_lanes(block, chunk, first, tables, sums),
+            InLanes::Both => self.both_lanes(block, chunk, first, tables, sums),
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) use tile::{Kind, Tile, Tiling, row_blocks};
 use tile::{candidates, direct, direct_tiles};
 use tuning::not_applicable;
 pub use tuning::{Algorithm, Lowering, Orientation, Tuning};
-pub(crate) use weight::{Block as WeightBlock, Way, WeightPlan};
+pub(crate) use weight::{Block as WeightBlock, InLanes, WeightPlan};
 
 /// The names of the register tiles for `T` on `isa`, as [`Tuning::kernel`] takes them. Those of the GEMM apply to every
 /// problem, direct ones to some.

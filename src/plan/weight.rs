@@ -36,23 +36,23 @@ const COPY_STRIDED: f64 = 30.0;
 
 /// Which channels vectors hold, and which values they are multiplied by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum InLanes {
     /// Input channels, packed; values of the output's gradient where they lie. Taps on padding are skipped.
-    InputLanes,
+    Input,
     /// Output channels, packed; values of the image, in bands of copied rows or where they lie.
-    OutputLanes,
+    Output,
     /// Input channels, counted through all groups, and the output channels of their groups, both packed.
-    BothLanes,
+    Both,
 }
 
-impl Way {
+impl InLanes {
     /// Groups that are computed one after the other, channels in lanes, and channels in rows.
     fn extents(self, shape: &Shape) -> [usize; 3] {
         let &Shape { groups, in_channels, out_channels, .. } = shape;
         match self {
-            Self::InputLanes => [groups, in_channels, out_channels],
-            Self::OutputLanes => [groups, out_channels, in_channels],
-            Self::BothLanes => [1, groups * in_channels, out_channels],
+            Self::Input => [groups, in_channels, out_channels],
+            Self::Output => [groups, out_channels, in_channels],
+            Self::Both => [1, groups * in_channels, out_channels],
         }
     }
 }
@@ -63,7 +63,7 @@ pub(crate) struct WeightPlan {
     /// The convolution.
     pub(crate) shape: Shape,
     pub(crate) slices: Slices,
-    pub(crate) way: Way,
+    pub(crate) in_lanes: InLanes,
     pub(crate) lanes: usize,
     /// Vectors, rows and taps of a block, at most.
     pub(crate) vectors: usize,
@@ -89,17 +89,17 @@ impl WeightPlan {
         let work = shape.output_len() as f64 * shape.k() as f64 / set.lanes as f64;
         let parts = parts(work, threads, None);
         let most = SUMS_BYTES / size_of::<T>() / set.lanes;
-        let of = |way| Self::by::<T>(way, shape, set, most).map(|plan: Self| (plan.cost(), plan));
-        let [input, both] = [Way::InputLanes, Way::BothLanes].map(of);
+        let of = |in_lanes| Self::by::<T>(in_lanes, shape, set, most).map(|plan: Self| (plan.cost(), plan));
+        let [input, both] = [InLanes::Input, InLanes::Both].map(of);
         // Values of the image need no room that the shape decides.
-        let output = of(Way::OutputLanes);
+        let output = of(InLanes::Output);
         let best = [output, input, both].into_iter().flatten().min_by(|a, b| a.0.total_cmp(&b.0));
         let mut plan = best.expect("output channels in lanes always apply").1;
         let fewest = if parts > 1 { THREAD_BLOCKS.saturating_mul(threads) } else { 1 };
         let mut most = most;
         while plan.blocks() < fewest && most > FEWEST_SUMS {
             most /= 2;
-            let Some(smaller) = Self::by::<T>(plan.way, shape, set, most) else { break };
+            let Some(smaller) = Self::by::<T>(plan.in_lanes, shape, set, most) else { break };
             plan = smaller;
         }
         plan.parts = parts.clamp(1, plan.blocks().max(1));
@@ -107,13 +107,13 @@ impl WeightPlan {
     }
 
     /// With at most `most` vectors of sums in a block; none where what it packs is too large.
-    fn by<T: Element>(way: Way, shape: Shape, set: &KernelSet<T>, most: usize) -> Option<Self> {
-        let [_, lane_channels, row_channels] = way.extents(&shape);
+    fn by<T: Element>(in_lanes: InLanes, shape: Shape, set: &KernelSet<T>, most: usize) -> Option<Self> {
+        let [_, lane_channels, row_channels] = in_lanes.extents(&shape);
         let vectors = lane_channels.div_ceil(set.lanes).clamp(1, VECTORS);
         let mut plan = Self {
             shape,
             slices: Slices::new(&shape),
-            way,
+            in_lanes,
             lanes: set.lanes,
             vectors,
             rows: 1,
@@ -122,7 +122,7 @@ impl WeightPlan {
         };
         let (kernel, band) = (shape.kernel(), Caches::here().band());
         let most = most / vectors;
-        if way == Way::OutputLanes {
+        if in_lanes == InLanes::Output {
             let Blocking { channels, taps } = plan.columns::<T>(most);
             (plan.rows, plan.taps) = (channels, taps);
             return Some(plan);
@@ -167,7 +167,7 @@ impl WeightPlan {
 
     /// Whether the image is read where it lies.
     pub(crate) fn in_place(&self) -> bool {
-        self.way == Way::OutputLanes && self.shape.is_pointwise()
+        self.in_lanes == InLanes::Output && self.shape.is_pointwise()
     }
 
     pub(crate) fn tap_count(&self) -> usize {
@@ -206,7 +206,7 @@ impl WeightPlan {
     /// In multiply-adds.
     fn cost(&self) -> f64 {
         let shape = &self.shape;
-        let [groups, lane_channels, row_channels] = self.way.extents(shape);
+        let [groups, lane_channels, row_channels] = self.in_lanes.extents(shape);
         let vectors = groups as f64 * lane_channels.div_ceil(self.lanes) as f64;
         let positions = (shape.batch * shape.out_plane()) as f64;
         let blocks = (row_channels.div_ceil(self.rows) * shape.taps().div_ceil(self.tap_count())) as f64;
@@ -214,10 +214,10 @@ impl WeightPlan {
             let panels = self.panels(self.taps).map_or(f64::INFINITY, |panels| panels.len() as f64);
             panels / (self.slices.rows * self.slices.cols).max(1) as f64
         };
-        let (work, packed) = match self.way {
-            Way::InputLanes => (inside(shape) * rows_cost(row_channels) * shape.taps() as f64, image()),
-            Way::OutputLanes => (rows_cost(row_channels * shape.taps()) + self.copying(), 1.0),
-            Way::BothLanes => {
+        let (work, packed) = match self.in_lanes {
+            InLanes::Input => (inside(shape) * rows_cost(row_channels) * shape.taps() as f64, image()),
+            InLanes::Output => (rows_cost(row_channels * shape.taps()) + self.copying(), 1.0),
+            InLanes::Both => {
                 // Of each block the image, and of each row the output's gradient.
                 let work = LANEWISE * (row_channels * shape.taps()) as f64;
                 (work, image() + self.rows as f64)
@@ -243,11 +243,11 @@ impl WeightPlan {
     }
 
     fn lane_blocks(&self) -> usize {
-        self.way.extents(&self.shape)[1].div_ceil(self.vectors * self.lanes)
+        self.in_lanes.extents(&self.shape)[1].div_ceil(self.vectors * self.lanes)
     }
 
     fn row_blocks(&self) -> usize {
-        self.way.extents(&self.shape)[2].div_ceil(self.rows)
+        self.in_lanes.extents(&self.shape)[2].div_ceil(self.rows)
     }
 
     fn tap_boxes(&self) -> impl Iterator<Item = TapBox> {
@@ -255,12 +255,15 @@ impl WeightPlan {
     }
 
     pub(crate) fn blocks(&self) -> usize {
-        self.way.extents(&self.shape)[0] * self.lane_blocks() * self.row_blocks() * self.tap_boxes().count()
+        self.in_lanes.extents(&self.shape)[0]
+            * self.lane_blocks()
+            * self.row_blocks()
+            * self.tap_boxes().count()
     }
 
     /// The block with that number.
     pub(crate) fn block(&self, index: usize) -> Block {
-        let [_, lane_channels, row_channels] = self.way.extents(&self.shape);
+        let [_, lane_channels, row_channels] = self.in_lanes.extents(&self.shape);
         let (boxes, rows, lanes) = (self.tap_boxes().count(), self.row_blocks(), self.lane_blocks());
         let (index, row) = (index / rows, index % rows);
         let (index, lane) = (index / lanes, index % lanes);
@@ -283,10 +286,10 @@ impl WeightPlan {
     pub(crate) fn scratch_lens(&self) -> [usize; 5] {
         let runs = self.slices.pieces.max(1) * self.slices.rows;
         let (rows, taps) = (self.rows, self.tap_count());
-        let (places, gradients, image) = match self.way {
-            Way::InputLanes => (rows, 0, self.panels_len().unwrap_or(0)),
-            Way::OutputLanes => ((rows + 1) * taps, self.gradients_len(), self.band_len()),
-            Way::BothLanes => (taps, self.gradients_len(), self.panels_len().unwrap_or(0)),
+        let (places, gradients, image) = match self.in_lanes {
+            InLanes::Input => (rows, 0, self.panels_len().unwrap_or(0)),
+            InLanes::Output => ((rows + 1) * taps, self.gradients_len(), self.band_len()),
+            InLanes::Both => (taps, self.gradients_len(), self.panels_len().unwrap_or(0)),
         };
         [runs, places, self.slices.used() * self.slice_len(), gradients, image]
     }
