@@ -225,6 +225,22 @@ fn weight_gradients_in_all_ways() {
     }
 }
 
+/// A sum that underflows is +0.0 before it is added to −0.0, however many channels make whole vectors.
+#[test]
+fn weight_gradients_that_underflow() {
+    announce("weight_gradients_that_underflow");
+    for channels in [1, 15, 16, 64, 65] {
+        let geometry = Params::new(channels, 9, [1, 1]).geometry(1, [1, 1]).unwrap();
+        let (x, dy) = (vec![1e-30_f32; channels], [-1e-30; 9]);
+        for isa in Isa::available() {
+            let options = BackwardOptions::new().isa(isa).accumulate(true);
+            let mut gradient = vec![-0.0; 9 * channels];
+            backward_weight(&geometry, &x, &dy, &options, &mut gradient, &mut Workspace::new()).unwrap();
+            assert!(gradient.iter().all(|g| g.to_bits() == 0), "{channels} {isa}: {gradient:?}");
+        }
+    }
+}
+
 /// Rows of which fewer channels are computed at a time than a vector has lanes, or no multiple of that.
 #[test]
 fn input_gradients_of_rows_that_leave_room_for_few_channels() {

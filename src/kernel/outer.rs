@@ -65,7 +65,8 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
             for (v, &sum) in sums.iter().enumerate() {
                 let to = outer.to.wrapping_add((row + r) * outer.to_row + (vector + v) * outer.to_vector);
                 let before = if outer.first { zero } else { V::load(to) };
-                before.add(sum).store(to);
+                // What is added to what was given, too, is a sum from +0.0.
+                before.add(zero.add(sum)).store(to);
             }
         }
     }
