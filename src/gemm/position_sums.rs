@@ -1,5 +1,7 @@
 //! The weight gradient: blocks of weights, each the sum over all positions of products of the output's gradient and the image.
 
+use std::ops::Range;
+
 use crate::element::Element;
 use crate::error::Result;
 use crate::gemm::tiles::Output;
@@ -25,12 +27,19 @@ pub(crate) struct WeightJob<'a, T: 'static> {
 /// Scratch of a part.
 pub(super) struct Tables<'a, T> {
     pub(super) runs: &'a mut [Run],
-    /// Of rows, or taps.
+    /// Where the rows of the block, and of what its taps read, begin.
     pub(super) places: &'a mut [usize],
     sums: &'a mut [T],
     /// What is packed of the output's gradient, and packed or copied of the image.
     pub(super) gradients: &'a mut [T],
     pub(super) image: &'a mut [T],
+}
+
+/// Consecutive pieces that are summed for a block of weights, and whether they are the first of a slice.
+pub(super) struct Chunk<'a> {
+    pub(super) block: &'a WeightBlock,
+    pub(super) pieces: Range<usize>,
+    pub(super) first: bool,
 }
 
 impl<T: Element> WeightJob<'_, T> {
@@ -59,16 +68,15 @@ impl<T: Element> WeightJob<'_, T> {
     }
 
     fn block(&self, block: &WeightBlock, tables: &mut Tables<'_, T>) {
-        let (slices, lanes) = (self.plan.slices, self.set.lanes);
-        let vectors = block.lanes.len().div_ceil(lanes);
-        let len = vectors * block.rows.len() * block.taps.count() * lanes;
+        self.describe(block, tables.places);
+        let (slices, len) = (self.plan.slices, self.vectors(block) * self.vector_len(block));
         let all = std::mem::take(&mut tables.sums);
         let mut places = [None; SLICES];
         let mut free = 0..slices.used();
         for (slice, place) in places.iter_mut().enumerate() {
-            for (i, chunk) in slices.chunks(slice).enumerate() {
+            for (i, pieces) in slices.chunks(slice).enumerate() {
                 let at = *place.get_or_insert_with(|| len * free.next().unwrap_or(0));
-                self.add_chunk(block, chunk, i == 0, tables, &mut all[at..][..len]);
+                self.add_chunk(&Chunk { block, pieces, first: i == 0 }, tables, &mut all[at..][..len]);
             }
         }
         if places.iter().all(Option::is_none) {
@@ -79,6 +87,16 @@ impl<T: Element> WeightJob<'_, T> {
             self.put(block, &all[places[0].unwrap_or(0)..][..len]);
         }
         tables.sums = all;
+    }
+
+    /// Vectors of channels in lanes.
+    pub(super) fn vectors(&self, block: &WeightBlock) -> usize {
+        block.lanes.len().div_ceil(self.set.lanes)
+    }
+
+    /// Sums of each of them.
+    pub(super) fn vector_len(&self, block: &WeightBlock) -> usize {
+        block.rows.len() * block.taps.count() * self.set.lanes
     }
 
     /// Puts the sums of a block, `[vectors][rows][taps][lanes]`, in place.

@@ -225,10 +225,9 @@ pub(crate) struct Run {
 /// Sums over positions of outer products: rows of values, which are broadcast, by vectors of channels.
 pub(crate) struct Outer<'a, T> {
     pub(crate) runs: &'a [Run],
-    /// The values: where each row lies from here on, and from a position to the next.
+    /// The values: where each row lies from here on.
     pub(crate) a: *const T,
     pub(crate) rows: &'a [usize],
-    pub(crate) a_step: usize,
     /// The vectors: from one to the next, and from a position to the next.
     pub(crate) b: *const T,
     pub(crate) vectors: usize,

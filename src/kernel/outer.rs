@@ -115,7 +115,7 @@ unsafe fn accumulate<V: Vector, const R: usize, const NV: usize>(
                         *sum = value.mul_add(vector, *sum);
                     }
                 }
-                at += outer.a_step;
+                at += 1;
                 b = b.wrapping_add(outer.b_step);
             }
         }

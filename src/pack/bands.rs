@@ -120,10 +120,9 @@ impl Layout {
 
     /// Writes, for each tap of `taps`, where it reads.
     pub(crate) fn fill_offsets(&self, shape: &Shape, taps: &TapBox, offsets: &mut [usize]) {
-        let [depth, height, width] = taps.len;
-        debug_assert_eq!(offsets.len(), depth * height * width);
+        debug_assert_eq!(offsets.len(), taps.count());
         for (i, offset) in offsets.iter_mut().enumerate() {
-            *offset = self.offset(shape, [i / (height * width), i / width % height, i % width]);
+            *offset = self.offset(shape, taps.place(i));
         }
     }
 

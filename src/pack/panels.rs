@@ -1,7 +1,7 @@
 //! Channels as vectors: what an image, or the output's gradient, holds at one position in some channels, one position behind the other.
 
 use crate::element::Element;
-use crate::geometry::Shape;
+use crate::geometry::{Axis, Shape};
 use crate::kernel::{KernelSet, Square};
 use crate::pack::taps::TapBox;
 use crate::phases::gcd;
@@ -43,11 +43,12 @@ impl Panels {
         self.extents.iter().product()
     }
 
-    /// Where, in vectors, the windows of a row begin, and where a tap reads for the first window.
+    /// Where, in vectors, the windows of a row begin.
     pub(crate) fn row(&self, row: usize) -> usize {
         row * self.window[1] * self.extents[2]
     }
 
+    /// Where, in vectors, a tap reads for the first window.
     pub(crate) fn tap(&self, [d, h, w]: [usize; 3]) -> usize {
         ((d * self.tap[0]) * self.extents[1] + h * self.tap[1]) * self.extents[2] + w * self.tap[2]
     }
@@ -76,7 +77,8 @@ impl Panels {
             axis.origin(at[i]).wrapping_add((taps.start[i] * axis.dilation) as isize)
         });
         let [_, height, width] = self.extents;
-        let cols = width_inside(first[2], width, shape.axes[2].input);
+        // Columns lie side by side, whatever the stride.
+        let cols = Axis { stride: 1, ..shape.axes[2] }.inside(first[2], width);
         let rows = to.chunks_exact_mut(width * set.lanes).take(self.extents[0] * height);
         for (i, to) in rows.enumerate() {
             let place = |axis: usize, i: usize| {
@@ -94,22 +96,15 @@ impl Panels {
             if !cols.is_empty() {
                 let from = (d * shape.axes[1].input + h) * shape.axes[2].input;
                 let col = first[2].wrapping_add(cols.start as isize) as usize;
-                vectors(set, (x, from + col), channels, cols.len(), shape.axes[2].input, inside);
+                pack_vectors(set, (x, from + col), channels, cols.len(), shape.axes[2].input, inside);
             }
         }
     }
 }
 
-/// Those of `len` coordinates from `first` on that lie inside an axis of `input`.
-fn width_inside(first: isize, len: usize, input: usize) -> std::ops::Range<usize> {
-    let start = usize::try_from(first.wrapping_neg()).unwrap_or(0).min(len);
-    let end = usize::try_from((input as isize).wrapping_sub(first)).unwrap_or(0).min(len);
-    start.min(end)..end
-}
-
 /// Writes `len` vectors: what lies from `first` on in the planes that begin at `channels` in `x`, zeros in the lanes behind those. `next` is how
 /// far behind that lies what is read then.
-pub(crate) fn vectors<T: Element>(
+pub(crate) fn pack_vectors<T: Element>(
     set: &KernelSet<T>,
     (x, first): (&[T], usize),
     channels: &[usize],

@@ -29,6 +29,12 @@ impl TapBox {
         self.len.iter().product()
     }
 
+    /// Where in the box its `i`-th tap is.
+    pub(crate) fn place(&self, i: usize) -> [usize; 3] {
+        let [_, height, width] = self.len;
+        [i / (height * width), i / width % height, i % width]
+    }
+
     /// Their indices in the kernel.
     pub(crate) fn range(&self, [_, height, width]: [usize; 3]) -> Range<usize> {
         let [d, h, w] = self.start;

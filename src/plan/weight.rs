@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use super::cost::inside;
 use super::parts;
-use crate::caches::Caches;
-use crate::caches::LINE;
+use crate::caches::{Caches, LINE};
 use crate::element::Element;
 use crate::gemm::blocking::{Blocking, Limits};
 use crate::geometry::Shape;
@@ -88,15 +87,13 @@ impl WeightPlan {
         let shape = if shape.is_pointwise() { shape.as_one_row() } else { shape };
         let work = shape.output_len() as f64 * shape.k() as f64 / set.lanes as f64;
         let parts = parts(work, threads, None);
-        let most = SUMS_BYTES / size_of::<T>() / set.lanes;
-        let of = |in_lanes| Self::by::<T>(in_lanes, shape, set, most).map(|plan: Self| (plan.cost(), plan));
-        let [input, both] = [InLanes::Input, InLanes::Both].map(of);
+        let mut most = SUMS_BYTES / size_of::<T>() / set.lanes;
+        let all = [InLanes::Output, InLanes::Input, InLanes::Both];
+        let plans = all.into_iter().filter_map(|in_lanes| Self::by::<T>(in_lanes, shape, set, most));
+        let best = plans.min_by(|a, b| a.cost().total_cmp(&b.cost()));
         // Values of the image need no room that the shape decides.
-        let output = of(InLanes::Output);
-        let best = [output, input, both].into_iter().flatten().min_by(|a, b| a.0.total_cmp(&b.0));
-        let mut plan = best.expect("output channels in lanes always apply").1;
+        let mut plan = best.expect("output channels in lanes always apply");
         let fewest = if parts > 1 { THREAD_BLOCKS.saturating_mul(threads) } else { 1 };
-        let mut most = most;
         while plan.blocks() < fewest && most > FEWEST_SUMS {
             most /= 2;
             let Some(smaller) = Self::by::<T>(plan.in_lanes, shape, set, most) else { break };
@@ -187,15 +184,19 @@ impl WeightPlan {
         self.layout_of(taps).unwrap_or_default()
     }
 
-    /// How a vector of channels of a piece lies in scratch.
-    pub(crate) fn panels(&self, taps: [usize; 3]) -> Option<Panels> {
+    fn panels_of(&self, taps: [usize; 3]) -> Option<Panels> {
         Panels::new(&self.shape, [self.slices.rows, self.slices.cols], taps)
+    }
+
+    /// How a vector of channels of a piece lies in scratch, where input channels are in lanes.
+    pub(crate) fn panels(&self, taps: [usize; 3]) -> Panels {
+        self.panels_of(taps).expect("no more taps than those whose panels fit")
     }
 
     /// Elements of the packed image, at most.
     fn panels_len(&self) -> Option<usize> {
         let vectors = self.slices.pieces.max(1) * self.vectors * self.lanes;
-        self.panels(self.taps)?.len().checked_mul(vectors)
+        self.panels_of(self.taps)?.len().checked_mul(vectors)
     }
 
     /// Elements of the packed output's gradient.
@@ -211,7 +212,7 @@ impl WeightPlan {
         let positions = (shape.batch * shape.out_plane()) as f64;
         let blocks = (row_channels.div_ceil(self.rows) * shape.taps().div_ceil(self.tap_count())) as f64;
         let image = || {
-            let panels = self.panels(self.taps).map_or(f64::INFINITY, |panels| panels.len() as f64);
+            let panels = self.panels_of(self.taps).map_or(f64::INFINITY, |panels| panels.len() as f64);
             panels / (self.slices.rows * self.slices.cols).max(1) as f64
         };
         let (work, packed) = match self.in_lanes {
