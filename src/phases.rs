@@ -21,12 +21,6 @@ impl PhaseTaps {
         self.first + (self.count - 1 - j) * self.step
     }
 
-    /// Which of the phase's taps the kernel's tap is.
-    pub(crate) fn place(&self, tap: usize) -> Option<usize> {
-        let ahead = tap.checked_sub(self.first).filter(|ahead| ahead.is_multiple_of(self.step))?;
-        Some(self.count - 1 - ahead / self.step)
-    }
-
     /// The taps of each phase of an axis that has any. Neither padding nor extents matter for that.
     pub(crate) fn of(kernel: usize, stride: usize, dilation: usize) -> impl Iterator<Item = Self> + Clone {
         let step = stride / gcd(stride, dilation);

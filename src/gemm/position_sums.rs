@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::element::Element;
 use crate::error::Result;
 use crate::gemm::tiles::Output;
-use crate::kernel::{KernelSet, Run, Square};
+use crate::kernel::{Columns, KernelSet, Run, Square};
 use crate::pack::buffer::{Carver, Scratch};
 use crate::parallel::Parallelism;
 use crate::plan::{InLanes, WeightBlock, WeightPlan};
@@ -146,7 +146,7 @@ impl<T: Element> WeightJob<'_, T> {
                 from_next: terms * lanes,
                 to_next: next,
                 to: self.dw.at(index + term),
-                to_step: step,
+                columns: Columns::Step(step),
                 whole: false,
                 add: self.add,
             };

@@ -277,13 +277,26 @@ pub(crate) struct Square<'a, T> {
     pub(crate) count: usize,
     pub(crate) from_next: usize,
     pub(crate) to_next: usize,
-    /// From a column to the next.
     pub(crate) to: *mut T,
-    pub(crate) to_step: usize,
+    pub(crate) columns: Columns<'a>,
     /// Columns are whole vectors, with zeros for the rows that there are not.
     pub(crate) whole: bool,
     /// They are added to what is there, if they are not whole.
     pub(crate) add: bool,
+}
+
+/// Where the columns of a [`Square`] are written.
+#[derive(Clone, Copy)]
+pub(crate) enum Columns<'a> {
+    /// So far one behind the other.
+    Step(usize),
+    /// At these places, those that have one.
+    At(&'a [usize]),
+}
+
+impl Columns<'_> {
+    /// The place of a column that is not written.
+    pub(crate) const NOWHERE: usize = usize::MAX;
 }
 
 pub(crate) type OuterFn<T> = unsafe fn(&Outer<'_, T>);
@@ -390,7 +403,7 @@ pub(crate) struct KernelSet<T: 'static> {
     pub(crate) lanewise: LanewiseFn<T>,
     /// # Safety
     /// The set's instruction set is available; `cols` columns of the rows are valid for reading, the columns for writing, and
-    /// initialised where they are added to.
+    /// initialised where they are added to. Places are of all columns.
     pub(crate) square: SquareFn<T>,
     /// The largest stride at which rows are not copied element by element.
     pub(crate) shuffled: usize,

@@ -1,6 +1,6 @@
 //! Rows as columns, for packing and for putting packed sums in place.
 
-use super::{Square, unroll};
+use super::{Columns, Square, unroll};
 use crate::simd::Vector;
 
 /// # Safety
@@ -41,7 +41,7 @@ unsafe fn block<V: Vector, const ROWS: bool, const COLS: bool>(
     first: usize,
 ) {
     let (rows, cols) = (square.rows.len(), V::LANES.min(square.cols - first));
-    // SAFETY: the caller vouches for the instruction set, the rows and the room.
+    // SAFETY: the caller vouches for the instruction set, the rows, the room and as many places as columns.
     unsafe {
         let mut block = V::splat(V::Elem::default()).square();
         let [columns, none, held] = [V::mask(0, cols), V::mask(0, 0), V::mask(0, rows)];
@@ -59,8 +59,13 @@ unsafe fn block<V: Vector, const ROWS: bool, const COLS: bool>(
         });
         V::transpose(&mut block);
         unroll!(i in 0..V::LANES => {
-            if COLS || i < cols {
-                let to = to.wrapping_add((first + i) * square.to_step);
+            let place = match square.columns {
+                Columns::Step(step) => (first + i).wrapping_mul(step),
+                Columns::At(places) if COLS || i < cols => *places.get_unchecked(first + i),
+                Columns::At(_) => Columns::NOWHERE,
+            };
+            if (COLS || i < cols) && place != Columns::NOWHERE {
+                let to = to.wrapping_add(place);
                 let vector = block.as_ref()[i];
                 if square.whole || ROWS && !square.add {
                     vector.store(to);

@@ -124,12 +124,16 @@ impl<T: Plain> Aligned<T> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub(crate) fn resize(&mut self, len: usize) -> Result<&mut [T]> {
+    pub(crate) fn resize(&mut self, len: usize) -> Result<()> {
         let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize - LINE);
         let lines = bytes.ok_or(Error::OutOfMemory { bytes: usize::MAX })?.div_ceil(LINE);
         grow(&mut self.lines, lines)?;
         self.len = len;
-        Ok(view(&mut self.lines, len))
+        Ok(())
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
+        view(&mut self.lines, self.len)
     }
 
     pub(crate) fn as_slice(&self) -> &[T] {

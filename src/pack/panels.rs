@@ -2,7 +2,7 @@
 
 use crate::element::Element;
 use crate::geometry::{Axis, Shape};
-use crate::kernel::{KernelSet, Square};
+use crate::kernel::{Columns, KernelSet, Square};
 use crate::pack::taps::TapBox;
 use crate::phases::gcd;
 
@@ -123,7 +123,7 @@ pub(crate) fn pack_vectors<T: Element>(
         from_next: 0,
         to_next: 0,
         to: to.as_mut_ptr(),
-        to_step: set.lanes,
+        columns: Columns::Step(set.lanes),
         whole: true,
         add: false,
     };

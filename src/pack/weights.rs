@@ -4,7 +4,7 @@
 use crate::element::Element;
 use crate::error::Result;
 use crate::geometry::Params;
-use crate::kernel::{KernelSet, Square};
+use crate::kernel::{Columns, KernelSet, Square};
 use crate::pack::buffer::{Aligned, Line};
 use crate::phases::PhaseTaps;
 use crate::simd::MAX_LANES;
@@ -27,12 +27,21 @@ pub(crate) struct PackedWeights<T> {
     blocks: usize,
     /// Where the weights as they were given begin.
     raw: usize,
+    /// Of each tap of a kernel of which a phase is packed: its place in a panel.
+    places: Aligned<usize>,
 }
 
 impl<T: Element> PackedWeights<T> {
     /// Empty ones that will use the memory of `lines`.
     pub(crate) const fn reusing(lines: Vec<Line>) -> Self {
-        Self { data: Aligned::reusing(lines), k: 0, lanes: 1, blocks: 0, raw: 0 }
+        Self {
+            data: Aligned::reusing(lines),
+            k: 0,
+            lanes: 1,
+            blocks: 0,
+            raw: 0,
+            places: Aligned::reusing(Vec::new()),
+        }
     }
 
     /// The memory, to be used again.
@@ -45,7 +54,8 @@ impl<T: Element> PackedWeights<T> {
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
     pub(crate) fn pack(&mut self, weight: &[T], channels: usize, k: usize, lanes: usize) -> Result<()> {
-        let (panels, given) = self.resize(weight.len() / (channels * k), channels, k, lanes, Read::Any)?;
+        self.resize(weight.len() / (channels * k), channels, k, lanes, Read::Any)?;
+        let (panels, given) = self.data.as_mut_slice().split_at_mut(self.raw);
         given.copy_from_slice(&weight[..given.len()]);
         let panels = panels.chunks_exact_mut(k * lanes);
         let rows = weight.chunks_exact(channels * k).flat_map(|group| group.chunks(lanes * k));
@@ -72,23 +82,26 @@ impl<T: Element> PackedWeights<T> {
         let lanes = set.lanes;
         let [all, count] = [kernel.iter().product::<usize>(), taps.iter().map(|taps| taps.count).product()];
         let k = out_channels * count;
-        let (panels, given) = self.resize(groups, channels, k, lanes, read)?;
+        self.places.resize(all)?;
+        self.resize(groups, channels, k, lanes, read)?;
+        let places = self.places.as_mut_slice();
+        places.fill(Columns::NOWHERE);
+        selected(kernel, taps).enumerate().for_each(|(place, tap)| places[tap] = place * lanes);
+        let (panels, given) = self.data.as_mut_slice().split_at_mut(self.raw);
         if all == 1 && !channels.is_multiple_of(lanes) {
             panels.fill(T::ZERO);
         }
         // Some panels at a time: rows of some lines are read of each output channel, and some pages written.
         const PANELS: usize = 8;
-        let mut columns = [T::ZERO; MAX_LANES * MAX_LANES];
         let groups = weight.chunks_exact(out_channels * channels * all);
         // Where there are none, this ends at once.
         for (panels, weight) in panels.chunks_mut(channels.div_ceil(lanes) * k * lanes).zip(groups) {
             for (i, panels) in panels.chunks_mut(PANELS * k * lanes).enumerate() {
                 for (out, weight) in weight.chunks_exact(channels * all).enumerate() {
-                    let blocks = weight[i * PANELS * lanes * all..].chunks(lanes * all);
-                    for (panel, block) in panels.chunks_exact_mut(k * lanes).zip(blocks) {
-                        let to = &mut panel[out * count * lanes..][..count * lanes];
-                        pack_kernels(block, kernel, set, taps, channels * all, &mut columns, to);
-                    }
+                    let kernels = &weight[i * PANELS * lanes * all..];
+                    let kernels = &kernels[..kernels.len().min(PANELS * lanes * all)];
+                    let to = &mut panels[out * count * lanes..];
+                    pack_kernels((kernels, channels * all), set, (places, count), to, k * lanes);
                 }
             }
         }
@@ -114,15 +127,14 @@ impl<T: Element> PackedWeights<T> {
         k: usize,
         lanes: usize,
         read: Read,
-    ) -> Result<(&mut [T], &mut [T])> {
+    ) -> Result<()> {
         (self.k, self.lanes, self.blocks) = (k, lanes, channels.div_ceil(lanes));
         // Packed depthwise weights are `lanes` times as many as given.
         let panels = (groups * self.blocks).saturating_mul(k * lanes);
         self.raw = if read == Read::Given { 0 } else { panels };
         let given = has_raw(channels, lanes) && read != Read::Panels;
         let given = if given { groups * channels * k } else { 0 };
-        let data = self.data.resize(self.raw.saturating_add(given))?;
-        Ok(data.split_at_mut(self.raw))
+        self.data.resize(self.raw.saturating_add(given))
     }
 
     /// The panel of one group's `block`-th vector of channels, `[k][lanes]`, and all behind it.
@@ -161,54 +173,45 @@ pub(crate) fn has_raw(channels: usize, lanes: usize) -> bool {
     channels < lanes
 }
 
-/// Writes of at most a vector of kernels those taps that are a phase's, as vectors in its order. The next ones lie
-/// `next` behind.
+/// Writes of kernels those `count` taps that have places as vectors of a panel, of which the next is `panel` behind. The next
+/// kernels lie `next` behind.
 fn pack_kernels<T: Element>(
-    kernels: &[T],
-    [depth, height, width]: [usize; 3],
+    (kernels, next): (&[T], usize),
     set: &KernelSet<T>,
-    taps: &[PhaseTaps; 3],
-    next: usize,
-    columns: &mut [T; MAX_LANES * MAX_LANES],
+    (places, count): (&[usize], usize),
     to: &mut [T],
+    panel: usize,
 ) {
-    let (lanes, all) = (set.lanes, depth * height * width);
+    let (lanes, all) = (set.lanes, places.len());
     if all == 1 {
-        to[..kernels.len()].copy_from_slice(kernels);
+        for (to, kernels) in to.chunks_mut(panel).zip(kernels.chunks(lanes)) {
+            to[..kernels.len()].copy_from_slice(kernels);
+        }
         return;
     }
-    let whole = to.len() == all * lanes;
+    let channels = kernels.len() / all;
+    let (whole, rest) = (channels / lanes, channels % lanes);
+    assert!(to.len() >= (channels.div_ceil(lanes) - 1) * panel + count * lanes);
     let rows: [usize; MAX_LANES] = std::array::from_fn(|i| i * all);
-    for first in (0..all).step_by(lanes) {
+    for (first, rows, count) in [(0, &rows[..lanes], whole), (whole, &rows[..rest], rest.min(1))] {
+        if count == 0 {
+            continue;
+        }
         let square = Square {
-            from: kernels[first..].as_ptr(),
-            rows: &rows[..kernels.len() / all],
-            cols: lanes.min(all - first),
+            from: kernels[first * lanes * all..].as_ptr(),
+            rows,
+            cols: all,
             next,
-            count: 1,
-            from_next: 0,
-            to_next: 0,
-            to: columns.as_mut_ptr(),
-            to_step: lanes,
+            count,
+            from_next: lanes * all,
+            to_next: panel,
+            to: to[first * panel..].as_mut_ptr(),
+            columns: Columns::At(places),
             whole: true,
             add: false,
         };
-        // SAFETY: the set's instruction set is available. Each kernel has so many taps behind the first; there is room for as many
-        // vectors as any has lanes.
+        // SAFETY: the set's instruction set is available. Each kernel has all taps; there is room for those that have places.
         unsafe { (set.square)(&square) };
-        for (tap, column) in (first..all).zip(columns.chunks_exact(lanes)).take(lanes) {
-            let place = if whole {
-                Some(all - 1 - tap)
-            } else {
-                let at = [tap / (height * width), tap / width % height, tap % width];
-                let [d, h, w] = [0, 1, 2].map(|axis| taps[axis].place(at[axis]));
-                let (heights, widths) = (taps[1].count, taps[2].count);
-                d.zip(h).zip(w).map(|((d, h), w)| (d * heights + h) * widths + w)
-            };
-            if let Some(place) = place {
-                to[place * lanes..][..lanes].copy_from_slice(column);
-            }
-        }
     }
 }
 

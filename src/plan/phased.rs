@@ -136,8 +136,8 @@ impl Phased {
             let channels = (BLOCK_BYTES / plane.max(1)).clamp(1, channels);
             Block { channels, rows: (BLOCK_BYTES / (channels * row)).clamp(1, extents[1]), cols: extents[2] }
         } else {
-            // Those of the GEMM begin with a vector of channels.
-            let most = (BLOCK_BYTES / row / set.lanes * set.lanes).clamp(set.lanes, BLOCK_CHANNELS);
+            // Those of the GEMM begin with a vector of channels; with fewer than two a tile waits for its loads.
+            let most = (BLOCK_BYTES / row / set.lanes * set.lanes).clamp(2 * set.lanes, BLOCK_CHANNELS);
             let channels = most.min(channels);
             let bytes = row.saturating_mul(channels);
             let cols = (extents[2] / bytes.div_ceil(BLOCK_BYTES)).max(1);
