@@ -120,14 +120,7 @@ impl<T: Element> PackedWeights<T> {
     ///
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
-    fn resize(
-        &mut self,
-        groups: usize,
-        channels: usize,
-        k: usize,
-        lanes: usize,
-        read: Read,
-    ) -> Result<()> {
+    fn resize(&mut self, groups: usize, channels: usize, k: usize, lanes: usize, read: Read) -> Result<()> {
         (self.k, self.lanes, self.blocks) = (k, lanes, channels.div_ceil(lanes));
         // Packed depthwise weights are `lanes` times as many as given.
         let panels = (groups * self.blocks).saturating_mul(k * lanes);
@@ -184,10 +177,14 @@ fn pack_kernels<T: Element>(
 ) {
     let (lanes, all) = (set.lanes, places.len());
     if all == 1 {
-        for (to, kernels) in to.chunks_mut(panel).zip(kernels.chunks(lanes)) {
-            to[..kernels.len()].copy_from_slice(kernels);
-        }
-        return;
+        // Vectors of a known length are copied without a call.
+        return match lanes {
+            16 => copy_vectors::<T, 16>(kernels, to, panel),
+            8 => copy_vectors::<T, 8>(kernels, to, panel),
+            4 => copy_vectors::<T, 4>(kernels, to, panel),
+            2 => copy_vectors::<T, 2>(kernels, to, panel),
+            lanes => unreachable!("vectors of {lanes}"),
+        };
     }
     let channels = kernels.len() / all;
     let (whole, rest) = (channels / lanes, channels % lanes);
@@ -212,6 +209,18 @@ fn pack_kernels<T: Element>(
         };
         // SAFETY: the set's instruction set is available. Each kernel has all taps; there is room for those that have places.
         unsafe { (set.square)(&square) };
+    }
+}
+
+/// Copies each `LANES` elements into a panel of their own; of the last one there may be fewer.
+fn copy_vectors<T: Element, const LANES: usize>(from: &[T], to: &mut [T], panel: usize) {
+    let (whole, rest) = from.as_chunks::<LANES>();
+    let mut panels = to.chunks_mut(panel);
+    for (from, to) in whole.iter().zip(&mut panels) {
+        to[..LANES].copy_from_slice(from);
+    }
+    if let Some(to) = panels.next() {
+        to[..rest.len()].copy_from_slice(rest);
     }
 }
 
