@@ -1,5 +1,6 @@
 //! How large the bands are that tiles with positions in the lanes read.
 
+use super::machine::other;
 use crate::caches::Caches;
 use crate::gemm::blocking::Limits;
 use crate::geometry::Shape;
@@ -80,7 +81,7 @@ impl Choice {
             blocks: shape.in_channels.div_ceil(channels) as f64,
             copying: match in_place {
                 true if shape.out_plane().is_multiple_of(narrow) => 0.0,
-                true => COPIED_REST * shape.in_channels as f64,
+                true => other(widths.lanes * widths.size) * COPIED_REST * shape.in_channels as f64,
                 false => copying(shape, bands, layout.as_ref(), widths),
             },
         }
@@ -124,7 +125,7 @@ fn copying(shape: &Shape, bands: Bands, layout: Option<&Layout>, widths: Widths)
         _ => COPIED_VECTOR + COPIED_ELEMENT * widths.lanes as f64,
     };
     let row = COPIED_ROW + vector * (layout.pitch as f64 / widths.lanes as f64).ceil();
-    count * shape.in_channels as f64 * layout.rows() as f64 * row
+    other(widths.lanes * widths.size) * count * shape.in_channels as f64 * layout.rows() as f64 * row
 }
 
 /// Whether a band of a row, or of a part of it, holds all of k.

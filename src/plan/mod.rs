@@ -2,6 +2,7 @@
 
 mod bands;
 mod cost;
+mod machine;
 mod phased;
 mod tile;
 mod tuning;
