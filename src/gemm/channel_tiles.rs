@@ -3,7 +3,7 @@
 use crate::element::Element;
 use crate::gemm::blocking::tiles_in_group;
 use crate::gemm::step::{Place, Step};
-use crate::kernel::{ChannelTiles, MAX_POSITIONS, Tap};
+use crate::kernel::{ChannelFamily, ChannelTiles, MAX_POSITIONS, Tap};
 use crate::pack::segments::{Segment, Segments};
 use crate::pack::taps::{self, TapWindow};
 
@@ -49,10 +49,15 @@ impl<T: Element> Step<'_, T> {
                     w_channel: shape.taps() * set.lanes,
                     destination: self.destination(Place { channel, rows, position, cols }),
                 };
+                let kernel = if cols < family.positions {
+                    smallest(&set.channel, cols, vectors).unwrap_or(family)
+                } else {
+                    family
+                };
                 // SAFETY: the set's instruction set is available. `taps` names, for each tap of the block, the
                 // positions whose windows read inside the image. `w` is the block's part of the panels of `rows`
                 // channels, each of which holds all k. The destination lies in this task's part of the output.
-                unsafe { (family.by_vectors[vectors - 1].run)(&tiles) };
+                unsafe { (kernel.by_vectors[vectors - 1].run)(&tiles) };
                 position += cols;
             }
             channel += rows;
@@ -83,4 +88,16 @@ impl<T: Element> Step<'_, T> {
         }
         (start, Some(table))
     }
+}
+
+/// The family of the fewest positions that has a tile of so many, and of so many vectors.
+fn smallest<T>(
+    families: &[ChannelFamily<T>],
+    positions: usize,
+    vectors: usize,
+) -> Option<&ChannelFamily<T>> {
+    let large = |family: &&ChannelFamily<T>| {
+        family.positions >= positions && family.by_vectors.len() >= vectors
+    };
+    families.iter().filter(large).min_by_key(|family| family.positions)
 }

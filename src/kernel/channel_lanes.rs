@@ -62,6 +62,28 @@ unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
     let all = (1_u64 << P) - 1;
     let next = offset(P - 1).wrapping_add(tile.next);
     let mut x = tile.x;
+    if let [Tap { x: tap_x, w: tap_w, mask }] = *tile.taps
+        && mask == all
+    {
+        x = x.wrapping_offset(tap_x);
+        w = w.wrapping_add(tap_w);
+        for _ in 0..tile.channels {
+            V::prefetch(x.wrapping_offset(next));
+            // SAFETY: as below.
+            unsafe {
+                let mut weights = [V::splat(V::Elem::default()); NV];
+                for (v, weight) in weights.iter_mut().enumerate() {
+                    *weight = V::load(w.add(v * tile.w_vector));
+                }
+                for (p, sums) in sums.iter_mut().enumerate() {
+                    step(sums, V::splat(*x.wrapping_offset(offset(p))), &weights);
+                }
+            }
+            x = x.wrapping_add(tile.channel_stride);
+            w = w.wrapping_add(tile.w_channel);
+        }
+        return sums;
+    }
     for _ in 0..tile.channels {
         for &Tap { x: tap_x, w: tap_w, mask } in tile.taps {
             let x = x.wrapping_offset(tap_x);
