@@ -91,13 +91,8 @@ impl<T: Element> Step<'_, T> {
 }
 
 /// The family of the fewest positions that has a tile of so many, and of so many vectors.
-fn smallest<T>(
-    families: &[ChannelFamily<T>],
-    positions: usize,
-    vectors: usize,
-) -> Option<&ChannelFamily<T>> {
-    let large = |family: &&ChannelFamily<T>| {
-        family.positions >= positions && family.by_vectors.len() >= vectors
-    };
+fn smallest<T>(families: &[ChannelFamily<T>], positions: usize, vectors: usize) -> Option<&ChannelFamily<T>> {
+    let large =
+        |family: &&ChannelFamily<T>| family.positions >= positions && family.by_vectors.len() >= vectors;
     families.iter().filter(large).min_by_key(|family| family.positions)
 }

@@ -35,6 +35,9 @@ kernel_set! {
         avx512_f32_direct_5s2_4x16: 5/2, 4 x 1, avx512_f32_direct_5s2_2x32: 5/2, 2 x 2,
         avx512_f32_direct_7s1_4x16: 7/1, 4 x 1
     }
+    one {
+        avx512_f32_direct_3s1_7x14: 3, 7
+    }
     any {
         avx512_f32_direct_s1_8x16: 8 x 1,
         avx512_f32_direct_s1_4x16: 4 x 1,

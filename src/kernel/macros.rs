@@ -25,6 +25,7 @@ macro_rules! kernel_set {
      $(planes $plane_vector:ident {
          $($plane:ident: $kernel:literal / $stride:literal, $plane_rows:literal x $plane_cols:literal),+
      })+
+     $(one { $($one:ident: $one_kernel:literal, $one_rows:literal),+ })?
      $(any { $($any:ident: $any_rows:literal x $any_cols:literal),+ })?
      strips $strips:ident: $strip_vectors:literal windows $windows:ident
      rows $rows_fn:ident outer $outer:ident lanewise $lanewise:ident square $square:ident finish $finish:ident) => {
@@ -49,9 +50,19 @@ macro_rules! kernel_set {
                 images: &super::Images,
             ) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { super::planes::run::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols>(planes, images) }
+                unsafe { super::planes::run::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols, false>(planes, images) }
             }
         )+)+
+        $($(
+            #[$feature]
+            unsafe fn $one(
+                planes: &super::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
+                images: &super::Images,
+            ) {
+                // SAFETY: the caller's obligations are the same.
+                unsafe { super::planes::run::<$vector, $one_kernel, 1, $one_rows, 1, true>(planes, images) }
+            }
+        )+)?
         $($(
             #[$feature]
             unsafe fn $any(
@@ -129,10 +140,25 @@ macro_rules! kernel_set {
                 rows: $plane_rows,
                 lanes: <$plane_vector as crate::simd::Vector>::LANES,
                 vectors: $plane_cols,
-                loads: super::planes::loads::<$plane_vector, $kernel, $stride, $plane_cols>(),
-                resident: super::planes::resident::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols>(),
+                columns: super::planes::columns::<$plane_vector, $kernel, $plane_cols, false>(),
+                apart: true,
+                loads: super::planes::loads::<$plane_vector, $kernel, $stride, $plane_cols, false>(),
+                resident: super::planes::resident::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols, false>(),
                 run: $plane,
             }),+),+,
+            $($(super::PlaneKernel {
+                name: stringify!($one),
+                kernel: Some($one_kernel),
+                stride: 1,
+                rows: $one_rows,
+                lanes: <$vector as crate::simd::Vector>::LANES,
+                vectors: 1,
+                columns: super::planes::columns::<$vector, $one_kernel, 1, true>(),
+                apart: false,
+                loads: super::planes::loads::<$vector, $one_kernel, 1, 1, true>(),
+                resident: super::planes::resident::<$vector, $one_kernel, 1, $one_rows, 1, true>(),
+                run: $one,
+            },)+)?
             $($(super::PlaneKernel {
                 name: stringify!($any),
                 kernel: None,
@@ -140,6 +166,8 @@ macro_rules! kernel_set {
                 rows: $any_rows,
                 lanes: <$vector as crate::simd::Vector>::LANES,
                 vectors: $any_cols,
+                columns: $any_cols * <$vector as crate::simd::Vector>::LANES,
+                apart: true,
                 loads: $any_cols,
                 resident: false,
                 run: $any,

@@ -342,6 +342,10 @@ pub(crate) struct PlaneKernel<T: 'static> {
     /// Vectors of columns of the tile, and their lanes, which may be fewer than those of the set.
     pub(crate) vectors: usize,
     pub(crate) lanes: usize,
+    /// Columns of the tile, which may be fewer than those have lanes.
+    pub(crate) columns: usize,
+    /// Whether columns of taps may be apart.
+    pub(crate) apart: bool,
     /// Loads of each row of the image, for each column of taps where it is made for any kernel, and whether a channel's weights
     /// stay in registers.
     pub(crate) loads: usize,

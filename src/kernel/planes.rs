@@ -11,16 +11,23 @@ use crate::simd::{MAX_LANES, Vector};
 /// # Safety
 /// See [`super::PlaneKernel::run`].
 #[inline(always)]
-pub(crate) unsafe fn run<V: Vector, const K: usize, const S: usize, const R: usize, const C: usize>(
+pub(crate) unsafe fn run<
+    V: Vector,
+    const K: usize,
+    const S: usize,
+    const R: usize,
+    const C: usize,
+    const ONE: bool,
+>(
     planes: &Planes<'_, V::Elem>,
     images: &Images,
 ) {
     // SAFETY: the caller's obligations are passed on.
     unsafe {
         if S > 1 || images.dilation == [1, 1] {
-            tiles::<V, K, S, R, C>(planes, &Images { dilation: [1, 1], ..*images });
+            tiles::<V, K, S, R, C, ONE>(planes, &Images { dilation: [1, 1], ..*images });
         } else {
-            tiles::<V, K, S, R, C>(planes, images);
+            tiles::<V, K, S, R, C, ONE>(planes, images);
         }
     }
 }
@@ -28,33 +35,42 @@ pub(crate) unsafe fn run<V: Vector, const K: usize, const S: usize, const R: usi
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn tiles<V: Vector, const K: usize, const S: usize, const R: usize, const C: usize>(
+unsafe fn tiles<
+    V: Vector,
+    const K: usize,
+    const S: usize,
+    const R: usize,
+    const C: usize,
+    const ONE: bool,
+>(
     planes: &Planes<'_, V::Elem>,
     images: &Images,
 ) {
     let apart = images.dilation[0];
     // SAFETY: the caller's obligations are passed on.
     unsafe {
-        let columns = planes.destination.cols.div_ceil(C * V::LANES);
-        let mut known = [Columns::<V>::new::<K, S, C>(planes, images, 0); KNOWN];
+        let step = const { columns::<V, K, C, ONE>() };
+        let columns = planes.destination.cols.div_ceil(step);
+        let mut known = [Columns::<V>::new::<K, S, C, ONE>(planes, images, 0); KNOWN];
         for (i, known) in known.iter_mut().enumerate().take(columns).skip(1) {
-            *known = Columns::new::<K, S, C>(planes, images, i * C * V::LANES);
+            *known = Columns::new::<K, S, C, ONE>(planes, images, i * step);
         }
         // What is the same for a row of narrow planes is computed once for several of them.
         let together = if columns == 1 { TOGETHER } else { 1 };
         for first in (0..planes.count).step_by(together) {
             for phase in 0..apart.min(planes.rows) {
                 for row in (phase..planes.rows).step_by(R * apart) {
+                    let rows = Rows::new::<K, S, R>(planes, images, row);
                     for i in 0..columns {
                         let another;
                         let columns = if let Some(known) = known.get(i) {
                             known
                         } else {
-                            another = Columns::new::<K, S, C>(planes, images, i * C * V::LANES);
+                            another = Columns::new::<K, S, C, ONE>(planes, images, i * step);
                             &another
                         };
                         for plane in first..planes.count.min(first + together) {
-                            tile::<V, K, S, R, C>(planes, images, plane, row, columns);
+                            tile::<V, K, S, R, C, ONE>(planes, images, plane, &rows, columns);
                         }
                     }
                 }
@@ -69,10 +85,22 @@ const TOGETHER: usize = 16;
 /// Columns of tiles whose masks are made once.
 const KNOWN: usize = 8;
 
+/// Columns of positions of a tile.
+pub(crate) const fn columns<V: Vector, const K: usize, const C: usize, const ONE: bool>() -> usize {
+    if ONE { V::LANES - K + 1 } else { C * V::LANES }
+}
+
 /// Loads for a row of a tile: at a stride of 1 for each vector one for each column of taps; else all vectors that the windows lie
 /// in.
-pub(crate) const fn loads<V: Vector, const K: usize, const S: usize, const C: usize>() -> usize {
-    if S == 1 { C * K } else { (S * (C * V::LANES - 1) + K).div_ceil(V::LANES) }
+pub(crate) const fn loads<V: Vector, const K: usize, const S: usize, const C: usize, const ONE: bool>()
+-> usize {
+    if ONE {
+        C
+    } else if S == 1 {
+        C * K
+    } else {
+        (S * (C * V::LANES - 1) + K).div_ceil(V::LANES)
+    }
 }
 
 /// The most of those; of which one vector of positions at a stride of 2 reads so many, with two lanes.
@@ -80,10 +108,16 @@ const MOST: usize = 7;
 const BLOCKS: usize = 5;
 
 /// Whether registers hold all weights of a channel; else each is broadcast where it is used.
-pub(crate) const fn resident<V: Vector, const K: usize, const S: usize, const R: usize, const C: usize>()
--> bool {
+pub(crate) const fn resident<
+    V: Vector,
+    const K: usize,
+    const S: usize,
+    const R: usize,
+    const C: usize,
+    const ONE: bool,
+>() -> bool {
     // A row's values need not be there together.
-    K * K + C * (R + 2) + if S == 1 { 0 } else { loads::<V, K, S, C>() } <= V::REGISTERS
+    K * K + C * (R + 2) + if S == 1 { 0 } else { loads::<V, K, S, C, ONE>() } <= V::REGISTERS
 }
 
 /// As much of a row of zeros, of either type, as a tile reads of a row.
@@ -107,22 +141,24 @@ impl<V: Vector> Columns<V> {
     /// # Safety
     /// As [`run`].
     #[inline(always)]
-    unsafe fn new<const K: usize, const S: usize, const C: usize>(
+    unsafe fn new<const K: usize, const S: usize, const C: usize, const ONE: bool>(
         planes: &Planes<'_, V::Elem>,
         images: &Images,
         col: usize,
     ) -> Self {
-        const { assert!(S <= 3 && loads::<V, K, S, C>() <= MOST) };
-        const { assert!(if S == 3 { K == 3 } else { loads::<V, K, 2, 1>() <= BLOCKS }) };
+        const { assert!(!ONE || S == 1 && C == 1) };
+        const { assert!(S <= 3 && loads::<V, K, S, C, ONE>() <= MOST) };
+        const { assert!(if S == 3 { K == 3 } else { loads::<V, K, 2, 1, false>() <= BLOCKS }) };
         let (left, width) = ((col * S) as isize - images.pad[1], images.input[1] as isize);
-        let len = (C * V::LANES).min(planes.destination.cols - col);
-        let last = ahead::<V, K, S>(loads::<V, K, S, C>() - 1, images.dilation[1]) + V::LANES;
-        let whole = left >= 0 && left + last as isize <= width && len == C * V::LANES;
+        let step = const { columns::<V, K, C, ONE>() };
+        let len = step.min(planes.destination.cols - col);
+        let last = ahead::<V, K, S>(loads::<V, K, S, C, ONE>() - 1, images.dilation[1]) + V::LANES;
+        let whole = left >= 0 && left + last as isize <= width && len == step;
         let lanes_before = |coordinate: isize| usize::try_from(coordinate).map_or(0, |n| n.min(V::LANES));
         // SAFETY: the caller vouches for the instruction set.
         let mut inside = [unsafe { V::mask(0, V::LANES) }; MOST];
         if !whole {
-            for (i, inside) in inside.iter_mut().enumerate().take(loads::<V, K, S, C>()) {
+            for (i, inside) in inside.iter_mut().enumerate().take(loads::<V, K, S, C, ONE>()) {
                 let left = left + ahead::<V, K, S>(i, images.dilation[1]) as isize;
                 let end = lanes_before(width - left);
                 // SAFETY: as above.
@@ -139,38 +175,69 @@ const fn ahead<V: Vector, const K: usize, const S: usize>(load: usize, apart: us
     if S == 1 { load / K * V::LANES + load % K * apart } else { load * V::LANES }
 }
 
-/// A tile of plane `plane` whose first row is `row`.
+/// The rows of a tile.
+struct Rows {
+    first: usize,
+    /// Those of the output.
+    len: usize,
+    /// Where in a plane of the image the first window's row begins.
+    x: isize,
+    /// Bit `i`: row `i` of what the windows read lies in the image.
+    within: u32,
+    /// Whether all do.
+    inside: bool,
+}
+
+impl Rows {
+    #[inline(always)]
+    fn new<const K: usize, const S: usize, const R: usize>(
+        planes: &Planes<'_, impl Sized>,
+        images: &Images,
+        first: usize,
+    ) -> Self {
+        let ([height, width], apart) = (images.input, images.dilation[0]);
+        let at = ((images.first_row + first) * S) as isize - images.pad[0];
+        let within = within(at, (R - 1) * S + K, height, apart);
+        Self {
+            first,
+            len: (planes.rows - first).div_ceil(apart),
+            x: at.wrapping_mul(width as isize),
+            within,
+            inside: within == (1 << ((R - 1) * S + K)) - 1,
+        }
+    }
+}
+
+/// A tile of plane `plane`.
 ///
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize, const C: usize>(
+unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize, const C: usize, const ONE: bool>(
     planes: &Planes<'_, V::Elem>,
     images: &Images,
     plane: usize,
-    row: usize,
+    rows: &Rows,
     columns: &Columns<V>,
 ) {
-    let ([height, width], apart) = (images.input, images.dilation[0]);
-    let at = ((images.first_row + row) * S) as isize - images.pad[0];
-    let origin = at.wrapping_mul(width as isize).wrapping_add(columns.left);
+    let apart = images.dilation[0];
     // Else the compiler keeps a pointer for each row and column of the tile, and moves them all from tile to tile.
-    let x = black_box(planes.x.wrapping_add(plane * planes.x_step).wrapping_offset(origin));
+    let x = planes.x.wrapping_add(plane * planes.x_step);
+    let x = black_box(x.wrapping_offset(rows.x.wrapping_add(columns.left)));
     let w = planes.w.wrapping_add(plane * planes.channels * planes.w_channel);
-    let within = within(at, (R - 1) * S + K, height, apart);
-    let rows = (planes.rows - row).div_ceil(apart);
-    let pitch = [width * apart, images.dilation[1]];
-    let all = within == (1 << ((R - 1) * S + K)) - 1 && rows >= R;
+    let pitch = [images.input[1] * apart, images.dilation[1]];
     // SAFETY: the caller's obligations are passed on; `columns` has the lanes that read inside the image.
     unsafe {
-        if all && (V::FREE_MASKS || columns.whole) {
-            let sums = accumulate::<V, K, S, R, C, true>(planes, pitch, (x, w), within, &columns.inside);
-            store::<V, R, C>(&sums, R, planes, (plane, row, apart), columns);
+        let sums = if rows.inside && (V::FREE_MASKS || columns.whole) {
+            accumulate::<V, K, S, R, C, ONE, true>(planes, pitch, (x, w), rows.within, &columns.inside)
         } else {
-            // Else the compiler takes it apart for the other tiles as well.
-            let within = black_box(within);
-            let sums = accumulate::<V, K, S, R, C, false>(planes, pitch, (x, w), within, &columns.inside);
-            store::<V, R, C>(&sums, rows, planes, (plane, row, apart), columns);
+            accumulate::<V, K, S, R, C, ONE, false>(planes, pitch, (x, w), rows.within, &columns.inside)
+        };
+        let place = (plane, rows.first, apart);
+        if rows.len >= R {
+            store::<V, R, C>(&sums, R, planes, place, columns);
+        } else {
+            store::<V, R, C>(&sums, rows.len, planes, place, columns);
         }
     }
 }
@@ -215,7 +282,15 @@ fn within(at: isize, count: usize, height: usize, apart: usize) -> u32 {
 /// # Safety
 /// As [`run`]; rows `within` and, of each load, lanes `inside` lie in the image.
 #[inline(always)]
-unsafe fn accumulate<V, const K: usize, const S: usize, const R: usize, const C: usize, const INSIDE: bool>(
+unsafe fn accumulate<
+    V,
+    const K: usize,
+    const S: usize,
+    const R: usize,
+    const C: usize,
+    const ONE: bool,
+    const INSIDE: bool,
+>(
     planes: &Planes<'_, V::Elem>,
     [pitch, apart]: [usize; 2],
     (mut x, mut w): (*const V::Elem, *const V::Elem),
@@ -225,7 +300,7 @@ unsafe fn accumulate<V, const K: usize, const S: usize, const R: usize, const C:
 where
     V: Vector,
 {
-    let resident = const { resident::<V, K, S, R, C>() };
+    let resident = const { resident::<V, K, S, R, C, ONE>() };
     // SAFETY: the caller vouches for the instruction set, the weights and what lies in the image.
     unsafe {
         let zero = V::splat(V::Elem::default());
@@ -245,7 +320,7 @@ where
                 unroll!(i in 0..(R - 1) * S + K => {
                     let row = plane.wrapping_add(pitch.wrapping_mul(i));
                     let row = if INSIDE || within & (1 << i) != 0 { row } else { zeros };
-                    let values = values::<V, K, S, C, INSIDE>(row, apart, inside);
+                    let values = values::<V, K, S, C, ONE, INSIDE>(row, apart, inside);
                     // The output rows that read this one.
                     let (first, last) = (if i < K { 0 } else { (i - K) / S + 1 }, (i / S).min(R - 1));
                     for k in 0..K {
@@ -273,7 +348,14 @@ where
 /// # Safety
 /// As [`accumulate`].
 #[inline(always)]
-unsafe fn values<V: Vector, const K: usize, const S: usize, const C: usize, const INSIDE: bool>(
+unsafe fn values<
+    V: Vector,
+    const K: usize,
+    const S: usize,
+    const C: usize,
+    const ONE: bool,
+    const INSIDE: bool,
+>(
     row: *const V::Elem,
     apart: usize,
     inside: &[V::Mask; MOST],
@@ -282,7 +364,9 @@ unsafe fn values<V: Vector, const K: usize, const S: usize, const C: usize, cons
     unsafe {
         let zero = V::splat(V::Elem::default());
         let mut loaded = [zero; MOST + BLOCKS];
-        for (i, (value, &inside)) in loaded.iter_mut().zip(inside).enumerate().take(loads::<V, K, S, C>()) {
+        for (i, (value, &inside)) in
+            loaded.iter_mut().zip(inside).enumerate().take(loads::<V, K, S, C, ONE>())
+        {
             let from = row.wrapping_add(ahead::<V, K, S>(i, apart));
             *value = if INSIDE && !V::FREE_MASKS { V::load(from) } else { V::load_masked(from, inside) };
         }
@@ -294,6 +378,7 @@ unsafe fn values<V: Vector, const K: usize, const S: usize, const C: usize, cons
             }
             for (k, value) in values.iter_mut().enumerate() {
                 *value = match S {
+                    1 if ONE => loaded[c].rotated(k),
                     1 => loaded[c * K + k],
                     2 => V::every_second(&blocks, k),
                     _ => V::every_third(&[blocks[0], blocks[1], blocks[2]], k),

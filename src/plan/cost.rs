@@ -167,7 +167,8 @@ fn position_cost<T: Element>(
     for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
         let tile = 1 << log2_rows;
         let sums = (tile * v) as f64;
-        let of_one = reading * k * k_cost(lanes * size, tile * v, tile + v) + other * (store * sums + TILE_SETUP);
+        let of_one =
+            reading * k * k_cost(lanes * size, tile * v, tile + v) + other * (store * sums + TILE_SETUP);
         tiles += rows.div_ceil(tile) as f64 * (of_one + choice.resuming(sums));
     }
     let weights = k * (shape.out_channels * size_of::<T>()) as f64;
@@ -190,6 +191,11 @@ const PLANE_STORE: f64 = 3.0;
 const PLANE_BROADCAST: f64 = 0.6;
 const PLANE_HALF_BROADCAST: f64 = 1.0;
 
+/// How much longer a vector of a tile takes that loads one of each row than of one that loads one for each column of taps: with two
+/// multiply-adds of 512 bits a cycle, and with one. Measured with two on 3×3; with one, two vectors for the same took 1.27 times as long.
+const ONE_WIDE: f64 = 0.72;
+const ONE: f64 = 1.25;
+
 /// Setting up a tile that is made for any kernel, and a row that it reads.
 const ANY_SETUP: f64 = 10.0;
 const ANY_ROW: f64 = 3.0;
@@ -202,7 +208,7 @@ const PLANE_BEYOND: f64 = 2.5;
 /// Each output channel reads all input channels; lanes and rows behind the output are computed.
 fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKernel<T>) -> f64 {
     let [depth, height, width] = shape.axes.map(|axis| axis.output);
-    let columns = width.div_ceil(kernel.vectors * kernel.lanes);
+    let columns = width.div_ceil(kernel.columns);
     // A tile's rows are the dilation apart.
     let apart = shape.axes[1].dilation;
     let (each, more) = (height / apart, height % apart);
@@ -218,6 +224,8 @@ fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKerne
     let broadcast = if loaded { PLANE_HALF_BROADCAST } else { PLANE_BROADCAST };
     let broadcasts = if kernel.resident { taps as f64 } else { broadcast * (kernel.rows * taps) as f64 };
     let (loads, setup, computed) = match kernel.kernel {
+        // As many as where each is loaded.
+        Some(taps) if kernel.stride == 1 => (kernel.vectors * taps, PLANE_SETUP, 1.0),
         Some(_) => (kernel.loads, PLANE_SETUP, 1.0),
         None => {
             (kernel.loads * kernel_width, ANY_SETUP + ANY_ROW * reads as f64, inside_axis(&shape.axes[1]))
@@ -228,7 +236,13 @@ fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKerne
     let l1 = planes.saturating_mul(reads * PLANE_LINES) <= Caches::here().l1;
     // Of a vector of half the lanes, two are done in the time of one.
     let share = kernel.lanes as f64 / set.lanes as f64;
-    let channel = share * computed * (loads + broadcasts).max(sums) * if l1 { 1.0 } else { PLANE_BEYOND };
+    let one = match (kernel.apart, is_wide(set.lanes * size_of::<T>())) {
+        (true, _) => 1.0,
+        (false, true) => ONE_WIDE,
+        (false, false) => ONE,
+    };
+    let channel =
+        share * one * computed * (loads + broadcasts).max(sums) * if l1 { 1.0 } else { PLANE_BEYOND };
     let store = setup + PLANE_STORE * (kernel.rows * kernel.vectors) as f64;
     tiles * (planes as f64 * channel + store)
 }

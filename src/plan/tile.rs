@@ -144,7 +144,7 @@ impl Tile {
             Kind::Positions => [1 << self.largest, set.position[self.family].vectors * set.lanes],
             Kind::Planes => {
                 let kernel = &set.planes[self.family];
-                [1, kernel.rows * kernel.vectors * kernel.lanes]
+                [1, kernel.rows * kernel.columns]
             }
             Kind::Strips => [1, set.strips.vectors * set.lanes],
             Kind::Windows => [1, set.lanes],
@@ -175,7 +175,8 @@ pub(super) fn direct<T: Element>(
                     Some(taps) => square && taps == width.kernel,
                     None => kernel.rows <= height.kernel && width.kernel <= MOST_COLUMNS,
                 };
-                in_place && made_for && [height.stride, width.stride] == [kernel.stride; 2]
+                let reaches = kernel.apart || width.dilation == 1;
+                in_place && made_for && reaches && [height.stride, width.stride] == [kernel.stride; 2]
             }
             Kind::Strips => raw && bands::fits_whole(&shape, tile.widths(set)),
             _ => raw,

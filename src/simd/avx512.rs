@@ -234,6 +234,23 @@ impl Vector for F32 {
     const SHUFFLED: usize = 4;
 
     #[inline(always)]
+    fn rotated(self, by: usize) -> Self {
+        // SAFETY: a vector proves the instruction set.
+        unsafe {
+            let lanes = _mm512_castps_si512(self.0);
+            Self(_mm512_castsi512_ps(match by {
+                0 => lanes,
+                1 => _mm512_alignr_epi32::<1>(lanes, lanes),
+                2 => _mm512_alignr_epi32::<2>(lanes, lanes),
+                3 => _mm512_alignr_epi32::<3>(lanes, lanes),
+                4 => _mm512_alignr_epi32::<4>(lanes, lanes),
+                5 => _mm512_alignr_epi32::<5>(lanes, lanes),
+                _ => _mm512_alignr_epi32::<6>(lanes, lanes),
+            }))
+        }
+    }
+
+    #[inline(always)]
     fn every_second(blocks: &[Self; 5], first: usize) -> Self {
         let [a, b, c, ..] = blocks;
         // SAFETY: a vector proves the instruction set; a row of the table is a vector.

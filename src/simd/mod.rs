@@ -96,6 +96,17 @@ pub(crate) trait Vector: Copy {
         unsafe { merge_lanes(self, from, stride, first, end) }
     }
 
+    /// Lane `l` becomes lane `l + by` where there is one, for `by` below 7; the others become anything.
+    #[inline(always)]
+    fn rotated(self, by: usize) -> Self {
+        let mut lanes = [Self::Elem::ZERO; MAX_LANES + 7];
+        // SAFETY: the array holds a vector and seven elements more; a vector proves the instruction set.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            Self::load(lanes.as_ptr().add(by))
+        }
+    }
+
     /// Lane `l` becomes element `2·l + first` of the vectors of `blocks` in a row, for `first` below 7.
     #[inline(always)]
     fn every_second(blocks: &[Self; 5], first: usize) -> Self {
