@@ -48,11 +48,11 @@ pub fn col2im<T: Element, const D: usize>(geometry: &Geometry<D>, columns: &[T],
     check_len(Argument::Columns, columns.len(), geometry.columns_len()?)?;
     check_len(Argument::Input, x.len(), geometry.input_len())?;
     x.fill(T::ZERO);
-    let shape = &geometry.shape;
-    let (x_plane, y_plane, taps) = (shape.in_plane(), shape.out_plane(), shape.taps());
-    if x_plane * y_plane == 0 {
+    if x.is_empty() || columns.is_empty() {
         return Ok(());
     }
+    let shape = &geometry.shape;
+    let (x_plane, y_plane, taps) = (shape.in_plane(), shape.out_plane(), shape.taps());
     for (x, columns) in x.chunks_exact_mut(x_plane).zip(columns.chunks_exact(y_plane * taps)) {
         for (tap, row) in columns.chunks_exact(y_plane).enumerate() {
             for_each_run(shape, tap, |run| {
@@ -68,11 +68,12 @@ pub fn col2im<T: Element, const D: usize>(geometry: &Geometry<D>, columns: &[T],
 
 /// im2col of as many channel planes as `x` holds.
 pub(crate) fn unfold_planes<T: Element>(shape: &Shape, x: &[T], columns: &mut [T]) {
-    let (x_plane, y_plane, taps) = (shape.in_plane(), shape.out_plane(), shape.taps());
     columns.fill(T::ZERO);
-    if x_plane * y_plane == 0 {
+    // Without elements, what the planes would have need not be a number.
+    if x.is_empty() || columns.is_empty() {
         return;
     }
+    let (x_plane, y_plane, taps) = (shape.in_plane(), shape.out_plane(), shape.taps());
     for (x, columns) in x.chunks_exact(x_plane).zip(columns.chunks_exact_mut(y_plane * taps)) {
         for (tap, row) in columns.chunks_exact_mut(y_plane).enumerate() {
             for_each_run(shape, tap, |run| {

@@ -160,11 +160,15 @@ impl<const D: usize> TransposeParams<D> {
     /// The output's extent, and the convolution's padding before it and behind, for which its windows end with its image.
     fn axis(&self, axis: usize, input: usize) -> Result<(usize, isize, isize)> {
         let too_large = || Error::AxisTooLarge { axis, what: "the output" };
+        let extent = |extent: i128| isize::try_from(extent).map_err(|_| too_large());
         let (stride, more) = (self.conv.stride[axis] as i128, self.output_padding[axis] as i128);
         let window = self.conv.window(axis)? as i128;
-        let windows = (input as i128 - 1) * stride + window;
+        // The one product, which 128 bits need not hold. All that is added to it is below 2⁶⁷.
+        let strides = (input as i128).checked_mul(stride).filter(|&strides| strides < i128::MAX / 2);
+        let strides = strides.ok_or_else(too_large)?;
+        let windows = strides - stride + window;
         let same = || {
-            let total = windows + more - input as i128 * stride;
+            let total = windows + more - strides;
             (total.div_euclid(2), total - total.div_euclid(2))
         };
         let (begin, end) = match self.conv.padding {
@@ -177,9 +181,7 @@ impl<const D: usize> TransposeParams<D> {
         if input == 0 || output < 1 {
             return Err(Error::NoOutput { axis, input, output });
         }
-        let output = usize::try_from(output).map_err(|_| too_large())?;
-        let pad = |pad: i128| isize::try_from(pad).map_err(|_| too_large());
-        Ok((output, pad(begin)?, pad(end - more)?))
+        Ok((extent(output)? as usize, extent(begin)?, extent(end - more)?))
     }
 
     /// Checks all that can be checked without an image.

@@ -8,9 +8,10 @@ use std::process::Command;
 use common::announce;
 use convgemm::reference::{Oracle, corr2d, true_conv2d};
 use convgemm::{
-    Activation, Algorithm, Argument, Channels, Conv, Conv1d, Conv2d, Conv3d, ConvBuilder, Element, Error,
-    ForwardOptions, ISA_VARIABLE, Isa, Lowering, Orientation, Padding, Params, Tuning, Workspace, conv1d,
-    conv2d, conv3d, kernel_names, output_extents, receptive_field,
+    Activation, Algorithm, Argument, BackwardOptions, Channels, Conv, Conv1d, Conv2d, Conv3d, ConvBuilder,
+    ConvTranspose1d, ConvTranspose3d, Element, Error, ForwardOptions, ISA_VARIABLE, Isa, Lowering,
+    Orientation, Padding, Parallelism, Params, Tuning, Workspace, conv1d, conv2d, conv3d, kernel_names,
+    output_extents, receptive_field,
 };
 
 const HALF: usize = isize::MAX as usize;
@@ -139,6 +140,9 @@ fn sizes_near_the_largest() {
         (Params::new(1, 1, [2]).dilation([HALF]), 1, 1, axis(WINDOW)),
         (Params::new(1, 1, [2]).dilation([usize::MAX]), 1, 1, axis(WINDOW)),
         (Params::new(1, 1, [usize::MAX]), 1, 1, axis(WINDOW)),
+        (Params::new(1, 1, [usize::MAX]).dilation([usize::MAX]), 1, 1, axis(WINDOW)),
+        (one.stride([usize::MAX]).padding(Padding::SameUpper), 1, usize::MAX, axis(PADDED)),
+        (one.stride([HALF]).padding(Padding::SameLower), 1, usize::MAX, axis(PADDED)),
         (Params::new(1, 1, [HALF]), 1, 1, tensor(Argument::Weight)),
         (Params::new(usize::MAX, usize::MAX, [1]), 1, 1, tensor(Argument::Weight)),
         (Params::new(1, 1, [2]).dilation([HALF - 1]).padding(Padding::SameUpper), 1, HALF, axis(PADDED)),
@@ -161,6 +165,70 @@ fn sizes_near_the_largest() {
     let strided = Params::<1>::new(1, 1, [1]).stride([1 << 40]);
     assert_eq!(receptive_field(&[strided, strided]), Err(axis("the receptive field")));
     assert_says(&axis("the receptive field"), &["the receptive field on axis 0", "9223372036854775807"]);
+}
+
+/// Extents of transposed convolutions are products: of a stride of 2⁶⁴ and as many inputs, for one.
+#[test]
+fn transposed_sizes_near_the_largest() {
+    const MOST: usize = usize::MAX;
+    let large = |axis| Error::AxisTooLarge { axis, what: "the output" };
+    let padded = Error::AxisTooLarge { axis: 0, what: PADDED };
+    let tensor = |argument| Error::TensorTooLarge { argument };
+    let none = |input, output| Error::NoOutput { axis: 0, input, output };
+    let explicit = |begin, end| Padding::Explicit { begin: [begin], end: [end] };
+    let (most, least, half) = (isize::MAX, isize::MIN, HALF as i128);
+    // Stride, dilation, padding, output padding and input of a kernel of 2; the output's extent and the error of the geometry.
+    let table: [(usize, usize, Padding<1>, usize, usize, std::result::Result<usize, Error>, Option<Error>);
+        20] = [
+        (MOST, 1, Padding::Valid, 0, MOST, Err(large(0)), None),
+        (MOST, 1, Padding::Valid, MOST - 1, MOST, Err(large(0)), None),
+        (MOST, 1, Padding::SameUpper, 0, MOST, Err(large(0)), None),
+        (MOST, 1, Padding::SameLower, MOST - 1, MOST, Err(large(0)), None),
+        (MOST, HALF - 1, explicit(least, least), MOST - 1, MOST, Err(large(0)), None),
+        (MOST, 1, explicit(most, most), 0, MOST, Err(large(0)), None),
+        (1 << 63, 1, Padding::Valid, 0, MOST, Err(large(0)), None),
+        (MOST, 1, Padding::Valid, 0, 2, Err(large(0)), None),
+        (MOST, 1, explicit(most, most), 0, 2, Ok(3), Some(padded.clone())),
+        (1, 1, Padding::Valid, 0, MOST, Err(large(0)), None),
+        (1, 1, Padding::Valid, 0, HALF, Err(large(0)), None),
+        (1, 1, Padding::Valid, 0, HALF - 1, Ok(HALF), Some(tensor(Argument::Input))),
+        (HALF, 1, Padding::SameUpper, 0, 1, Ok(HALF), Some(tensor(Argument::Input))),
+        (MOST, 1, Padding::SameUpper, 0, 1, Err(large(0)), None),
+        (1, HALF - 1, Padding::Valid, 0, 1, Ok(HALF), Some(tensor(Argument::Input))),
+        (1, HALF - 1, Padding::Valid, 0, 2, Err(large(0)), None),
+        (1, 1, explicit(most, most), 0, 5, Err(none(5, 6 - 2 * half)), None),
+        (1, 1, explicit(least, 0), 0, 5, Err(large(0)), None),
+        (MOST, 1, Padding::Valid, 0, 0, Err(none(0, 2 - MOST as i128)), None),
+        (MOST, 1, Padding::Valid, MOST - 1, 1, Err(large(0)), None),
+    ];
+    for (stride, dilation, padding, output_padding, input, extent, error) in table {
+        let layer =
+            ConvTranspose1d::builder(1, 1, [2]).stride([stride]).dilation([dilation]).padding(padding);
+        let layer = layer.output_padding([output_padding]).build(&[1.0, 2.0]).unwrap();
+        assert_eq!(layer.output_extent([input]), extent.clone().map(|extent| [extent]), "{layer:?} {input}");
+        let error = error.or(extent.err()).unwrap();
+        let params = layer.params();
+        let (mut gradient, mut workspace) = ([7.0], Workspace::new());
+        for batch in [0, 1, MOST] {
+            assert_eq!(params.convolution(batch, [input]).map(drop), Err(error.clone()), "{layer:?} {input}");
+            assert_eq!(layer.forward(&[], batch, [input]), Err(error.clone()));
+            let parallelism = Parallelism::default();
+            let result = layer.forward_into(&[], batch, [input], parallelism, &mut gradient, &mut workspace);
+            assert_eq!(result, Err(error.clone()));
+            let options = BackwardOptions::new();
+            let (input, refused) = ([input], Err(error.clone()));
+            let (y, workspace) = (&mut gradient[..], &mut workspace);
+            assert_eq!(params.backward_input(batch, input, &[], &[1.0; 2], &options, y, workspace), refused);
+            assert_eq!(params.backward_weight(batch, input, &[], &[], &options, y, workspace), refused);
+            assert_eq!(params.backward_bias(batch, input, &[], &options, y), refused);
+        }
+        assert_eq!(gradient, [7.0]);
+    }
+    let layer = ConvTranspose3d::builder(1, 1, [1; 3]).stride([1, MOST, 2]).build(&[1.0]).unwrap();
+    assert_eq!(layer.output_extent([9, MOST, 9]), Err(large(1)));
+    assert_says(&large(1), &["the output on axis 1", "over 9223372036854775807"]);
+    let batches = ConvTranspose1d::builder(1, 1, [1]).build(&[1.0]).unwrap();
+    assert_eq!(batches.forward(&[], MOST, [1]), Err(tensor(Argument::Input)));
 }
 
 /// What a call does not touch where it fails.

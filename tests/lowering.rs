@@ -167,6 +167,11 @@ fn an_empty_batch_and_an_empty_image_are_fine() {
     let empty = Params::<2>::new(3, 1, [2, 2]).geometry(0, [4, 5]).unwrap();
     assert_eq!(im2col::<f32, 2>(&empty, &[], &mut []), Ok(()));
     assert_eq!(col2im::<f32, 2>(&empty, &[], &mut []), Ok(()));
+    // The products of what there would be of each overflow.
+    let huge =
+        Params::<2>::new(1, 1, [1 << 30, 1 << 24]).geometry(0, [(1 << 30) + (1 << 10), 1 << 29]).unwrap();
+    assert_eq!(im2col::<f32, 2>(&huge, &[], &mut []), Ok(()));
+    assert_eq!(col2im::<f32, 2>(&huge, &[], &mut []), Ok(()));
     let no_columns = Params::<2>::new(1, 1, [2, 2]).padding([1, 1]).geometry(1, [0, 3]).unwrap();
     let mut columns = nans::<f64>(no_columns.columns_len().unwrap());
     assert_eq!(im2col(&no_columns, &[], &mut columns), Ok(()));
