@@ -3,9 +3,8 @@
 mod common;
 
 use std::mem::MaybeUninit;
-use std::process::Command;
 
-use common::announce;
+use common::{announce, this_binary};
 use convgemm::reference::{Oracle, corr2d, true_conv2d};
 use convgemm::{
     Activation, Algorithm, Argument, BackwardOptions, Channels, Conv, Conv1d, Conv2d, Conv3d, ConvBuilder,
@@ -528,19 +527,7 @@ fn child_that_reads_the_variable() {
 
 /// Runs this binary's helper with the variable set, and gives what it said as (name, value).
 fn child(variable: Option<&str>) -> Vec<(String, String)> {
-    let program = std::env::current_exe().unwrap();
-    let runner = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", std::env::consts::ARCH.to_uppercase());
-    // Under an emulator the child has to be, too.
-    let runner = std::env::var(runner).unwrap_or_default();
-    let mut words = runner.split_whitespace();
-    let mut command = match words.next() {
-        Some(emulator) => {
-            let mut command = Command::new(emulator);
-            command.args(words).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
+    let mut command = this_binary();
     command.args(["--exact", "child_that_reads_the_variable", "--ignored", "--nocapture"]);
     match variable {
         Some(value) => command.env(ISA_VARIABLE, value),

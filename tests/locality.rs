@@ -2,10 +2,7 @@
 
 mod common;
 
-use common::{
-    Expected, Extras, Problem, Random, Way, announce, assert_same_bits, direct_ways, for_all, problems,
-    reduced, ways,
-};
+use common::{Extras, Problem, Random, Way, announce, assert_same_bits, for_all, problems, reduced, ways};
 use convgemm::{Conv, Element, Padding, Params, Workspace};
 use proptest::prelude::*;
 
@@ -220,82 +217,5 @@ fn a_periodic_input_gives_a_periodic_output_on_every_isa() {
                 assert_same_bits(&inside[PERIOD..], &inside[..inside.len() - PERIOD], &way);
             }
         }
-    }
-}
-
-/// Every slice of a call between pages that may not be touched, which kill the process where they are.
-#[cfg(target_os = "linux")]
-mod memory {
-    use super::*;
-    use common::guarded::{Guarded, Side};
-    use convgemm::{Algorithm, ForwardOptions};
-
-    /// The problem in every way, with and without an epilogue, beside forbidden memory on either side.
-    fn check<T: Element, const D: usize>(params: Params<D>, batch: usize, extent: [usize; D]) {
-        let problem = Problem::new(params, batch, extent);
-        let data = problem.reals::<T>(4);
-        let mut workspace = Workspace::new();
-        for extras in [Extras::none(), Extras::all()] {
-            let expected = Expected::new(&problem.oracle_of(&data, &extras), &extras.activation);
-            let ways = ways::<T>().into_iter().flat_map(packed_too);
-            for way in ways.chain(direct_ways::<T, D>(&problem)) {
-                for side in [Side::Before, Side::Behind] {
-                    let weight = Guarded::new(&data.weight, side);
-                    let (x, residual) = (Guarded::new(&data.x, side), Guarded::new(&data.residual, side));
-                    let mut y = Guarded::new(&vec![T::from_f64(f64::NAN); residual.len()], side);
-                    let mut builder = way.builder(params).activation(extras.activation.clone());
-                    if extras.bias {
-                        builder = builder.bias(&Guarded::new(&data.bias, side));
-                    }
-                    let conv = builder.build(&weight).unwrap();
-                    let mut options = ForwardOptions::new();
-                    options.residual = extras.residual.then_some(&residual);
-                    conv.forward_with(&x, batch, extent, &options, &mut y, &mut workspace).unwrap();
-                    expected.check(&y, &way, &(&problem, side));
-                }
-            }
-        }
-    }
-
-    /// The way as it is, and with rows copied where it could do without.
-    fn packed_too(way: Way) -> Vec<Way> {
-        let packed = Way { tuning: way.tuning.lowering(convgemm::Lowering::Packed), ..way };
-        let packs =
-            way.algorithm != Algorithm::Im2col && way.tuning.kernel.is_some_and(common::holds_positions);
-        if packs { vec![way, packed] } else { vec![way] }
-    }
-
-    fn check_all<T: Element>() {
-        let layer = |c_in, c_out, kernel| Params::<2>::new(c_in, c_out, kernel);
-        for positions in [1, 5, 15, 16, 17, 31, 47, 49, 97] {
-            check::<T, 1>(Params::new(3, 19, [1]), 1, [positions]);
-            check::<T, 1>(Params::new(2, 5, [3]).padding([1]), 1, [positions]);
-        }
-        check::<T, 2>(layer(3, 17, [1, 1]), 2, [5, 7]);
-        check::<T, 2>(layer(3, 17, [1, 1]).stride([2, 3]), 1, [9, 13]);
-        check::<T, 2>(layer(2, 33, [3, 3]).padding([1, 1]), 2, [7, 9]);
-        check::<T, 2>(layer(2, 6, [3, 3]), 1, [6, 35]);
-        check::<T, 2>(layer(4, 10, [3, 2]).padding([2, 2]).stride([2, 2]).groups(2), 1, [8, 21]);
-        check::<T, 2>(layer(2, 5, [3, 3]).padding([4, 4]).dilation([4, 4]), 1, [9, 9]);
-        check::<T, 2>(layer(2, 5, [2, 3]).pad_begin([-1, -2]).pad_end([-1, 3]), 1, [6, 20]);
-        check::<T, 2>(layer(7, 7, [3, 3]).padding([1, 1]).groups(7), 1, [4, 18]);
-        check::<T, 2>(layer(3, 3, [5, 5]).padding([2, 2]).stride([2, 2]).groups(3), 1, [9, 73]);
-        check::<T, 2>(layer(2, 4, [7, 7]).pad_begin([-1, 3]).pad_end([2, -2]).groups(2), 1, [16, 39]);
-        check::<T, 2>(layer(2, 1, [3, 3]).stride([2, 2]), 2, [15, 32]);
-        check::<T, 2>(layer(1, 2, [3, 3]).padding([3, 3]), 1, [0, 2]);
-        check::<T, 3>(Params::new(2, 9, [2, 3, 3]).padding([1, 1, 1]), 1, [3, 4, 5]);
-        check::<T, 1>(Params::new(3, 8, [1]), 0, [16]);
-    }
-
-    #[test]
-    fn nothing_around_the_slices_is_touched_f32_on_every_isa() {
-        announce("nothing_around_the_slices_is_touched_f32");
-        check_all::<f32>();
-    }
-
-    #[test]
-    fn nothing_around_the_slices_is_touched_f64_on_every_isa() {
-        announce("nothing_around_the_slices_is_touched_f64");
-        check_all::<f64>();
     }
 }

@@ -1,6 +1,11 @@
 //! What the integration tests share: problems, data, and running one problem in every way there is.
 #![allow(dead_code, unreachable_pub)]
 
+#[cfg(target_os = "linux")]
+pub mod guarded;
+
+use std::process::Command;
+
 use convgemm::reference::Oracle;
 use convgemm::{
     Activation, Algorithm, Conv, ConvBuilder, Element, Error, ForwardOptions, Isa, Padding, Params, Tuning,
@@ -8,6 +13,9 @@ use convgemm::{
 };
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
+
+/// Around outputs. In the binary in which they touch memory that kills, nothing may lie between.
+const CANARIES: usize = if matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"guard_pages") { 0 } else { 64 };
 
 /// A convolution problem without data.
 #[derive(Debug, Clone)]
@@ -130,7 +138,6 @@ impl<const D: usize> Problem<D> {
         residual: bool,
         workspace: &mut Workspace,
     ) -> Vec<T> {
-        const CANARIES: usize = 64;
         let canary = T::from_f64(-12345.0);
         let len = conv.geometry(self.batch, self.extent).unwrap().output_len();
         let mut padded = vec![canary; len + 2 * CANARIES];
@@ -510,92 +517,14 @@ pub fn assert_same_bits<T: Element>(a: &[T], b: &[T], context: &impl std::fmt::D
     }
 }
 
-/// Memory that ends, or starts, where nothing may be touched: a process that does is killed.
-#[cfg(target_os = "linux")]
-pub mod guarded {
-    use std::ffi::c_void;
-    use std::marker::PhantomData;
-    use std::ops::{Deref, DerefMut};
-
-    /// A multiple of every page size.
-    const PAGE: usize = 1 << 16;
-
-    unsafe extern "C" {
-        fn mmap(
-            at: *mut c_void,
-            len: usize,
-            access: i32,
-            flags: i32,
-            file: i32,
-            offset: isize,
-        ) -> *mut c_void;
-        fn mprotect(at: *mut c_void, len: usize, access: i32) -> i32;
-        fn munmap(at: *mut c_void, len: usize) -> i32;
-    }
-
-    /// Where the forbidden memory is that the slice touches.
-    #[derive(Debug, Clone, Copy)]
-    pub enum Side {
-        Before,
-        Behind,
-    }
-
-    /// A copy of a slice beside forbidden memory.
-    pub struct Guarded<T> {
-        map: *mut c_void,
-        map_len: usize,
-        start: *mut T,
-        len: usize,
-        of: PhantomData<T>,
-    }
-
-    impl<T: Copy> Guarded<T> {
-        pub fn new(values: &[T], side: Side) -> Self {
-            const { assert!(align_of::<T>() <= 16) };
-            let bytes = size_of_val(values);
-            let room = bytes.next_multiple_of(PAGE);
-            let map_len = room + 2 * PAGE;
-            // SAFETY: a new private mapping that may not be accessed, of which the part between the two outermost
-            // `PAGE` bytes is then made accessible; `values` fits there at either end, aligned: the ends are
-            // aligned to pages, and slices are as long as a multiple of their alignment.
-            unsafe {
-                // PROT_NONE; MAP_PRIVATE | MAP_ANONYMOUS.
-                let map = mmap(std::ptr::null_mut(), map_len, 0, 0x22, -1, 0);
-                assert!(map.addr() != usize::MAX, "mmap");
-                let inside = map.wrapping_byte_add(PAGE);
-                // PROT_READ | PROT_WRITE.
-                assert!(room == 0 || mprotect(inside, room, 3) == 0, "mprotect");
-                let offset = match side {
-                    Side::Before => 0,
-                    Side::Behind => room - bytes,
-                };
-                let start = inside.wrapping_byte_add(offset).cast::<T>();
-                start.copy_from_nonoverlapping(values.as_ptr(), values.len());
-                Self { map, map_len, start, len: values.len(), of: PhantomData }
-            }
-        }
-    }
-
-    impl<T> Deref for Guarded<T> {
-        type Target = [T];
-
-        fn deref(&self) -> &[T] {
-            // SAFETY: `new` initialised `len` elements there, which nothing else refers to.
-            unsafe { std::slice::from_raw_parts(self.start, self.len) }
-        }
-    }
-
-    impl<T> DerefMut for Guarded<T> {
-        fn deref_mut(&mut self) -> &mut [T] {
-            // SAFETY: as in `deref`.
-            unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
-        }
-    }
-
-    impl<T> Drop for Guarded<T> {
-        fn drop(&mut self) {
-            // SAFETY: the mapping is this value's own.
-            unsafe { munmap(self.map, self.map_len) };
-        }
-    }
+/// This binary, to be run again: under the emulator, if there is one.
+pub fn this_binary() -> Command {
+    let program = std::env::current_exe().unwrap();
+    let runner = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", std::env::consts::ARCH.to_uppercase());
+    let runner = std::env::var(runner).unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(emulator) = words.next() else { return Command::new(program) };
+    let mut command = Command::new(emulator);
+    command.args(words).arg(program);
+    command
 }
