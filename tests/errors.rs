@@ -176,9 +176,10 @@ fn transposed_sizes_near_the_largest() {
     let none = |input, output| Error::NoOutput { axis: 0, input, output };
     let explicit = |begin, end| Padding::Explicit { begin: [begin], end: [end] };
     let (most, least, half) = (isize::MAX, isize::MIN, HALF as i128);
-    // Stride, dilation, padding, output padding and input of a kernel of 2; the output's extent and the error of the geometry.
-    let table: [(usize, usize, Padding<1>, usize, usize, std::result::Result<usize, Error>, Option<Error>);
-        20] = [
+    /// Stride, dilation, padding, output padding and input of a kernel of 2; the output's extent, and the geometry's error where it is
+    /// another.
+    type Row = (usize, usize, Padding<1>, usize, usize, std::result::Result<usize, Error>, Option<Error>);
+    let table: [Row; 20] = [
         (MOST, 1, Padding::Valid, 0, MOST, Err(large(0)), None),
         (MOST, 1, Padding::Valid, MOST - 1, MOST, Err(large(0)), None),
         (MOST, 1, Padding::SameUpper, 0, MOST, Err(large(0)), None),

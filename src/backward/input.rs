@@ -27,7 +27,8 @@ use crate::workspace::Workspace;
 ///
 /// Each element is one chain of fused multiply-adds from +0.0 over (output channel, position in the output's gradient) ascending, then + 0.0,
 /// as in [`crate::reference::GradientOracle`]; the result has the same bytes for any number of threads and instruction set with
-/// fused multiply-add. With [`BackwardOptions::accumulate`] the finished sum is added to what is given.
+/// fused multiply-add. With [`BackwardOptions::accumulate`] the finished sum is added to what is given. Where a weight is ∞ or NaN,
+/// elements for which one of its windows lies outside the output may be NaN.
 ///
 /// Allocates nothing once `workspace` has seen this geometry.
 ///

@@ -18,7 +18,8 @@ use crate::workspace::Workspace;
 ///
 /// The sums over images and positions have the order of [`crate::reference::GradientOracle::weight_at`], which depends on the shape
 /// alone; the result has the same bytes for any number of threads and instruction set with fused multiply-add. With
-/// [`BackwardOptions::accumulate`] the finished sums are added to what is given.
+/// [`BackwardOptions::accumulate`] the finished sums are added to what is given. Where the output's gradient is ∞ or NaN, the gradients of
+/// taps that read padding there may be NaN.
 ///
 /// Allocates nothing once `workspace` has seen this geometry.
 ///
