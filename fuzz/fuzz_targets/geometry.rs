@@ -2,48 +2,16 @@
 //! none, never a panic. Problems of huge parameters but few elements are run as well.
 #![no_main]
 
-use arbitrary::{Arbitrary, Unstructured};
+use arbitrary::Arbitrary;
 use convgemm::reference::Oracle;
 use convgemm::{
     Algorithm, Conv, Error, Geometry, Isa, Padding, Params, Tuning, kernel_names, output_extents,
     receptive_field,
 };
+use convgemm_fuzz::{Signed, Size};
 use libfuzzer_sys::fuzz_target;
 
 const LARGEST: i128 = isize::MAX as i128;
-
-/// An extent: mostly small, so that valid problems are met, else near a limit or anything.
-#[derive(Debug, Clone, Copy)]
-struct Size(usize);
-
-impl Arbitrary<'_> for Size {
-    fn arbitrary(u: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
-        let small = usize::from(u.arbitrary::<u8>()?);
-        Ok(Self(match u.arbitrary::<u8>()? {
-            0..160 => small % 12,
-            160..190 => small,
-            190..200 => (isize::MAX as usize - 8).wrapping_add(small % 16),
-            200..210 => usize::MAX - small % 16,
-            210..230 => (1 << (small % 64)) - usize::from(small >= 128),
-            230..240 => isize::MAX as usize / (small + 1),
-            _ => u.arbitrary()?,
-        }))
-    }
-}
-
-/// Padding: as [`Size`], of either sign.
-#[derive(Debug, Clone, Copy, Arbitrary)]
-struct Signed {
-    size: Size,
-    negative: bool,
-}
-
-impl Signed {
-    fn get(self) -> isize {
-        let size = self.size.0 as isize;
-        if self.negative { size.wrapping_neg() } else { size }
-    }
-}
 
 #[derive(Debug, Clone, Copy, Arbitrary)]
 enum Pad<const D: usize> {
