@@ -32,7 +32,11 @@ impl Isa {
     /// ```
     #[must_use]
     pub fn available() -> Vec<Self> {
-        Self::ALL.into_iter().rev().filter(|isa| isa.is_available()).collect()
+        Self::best_first().collect()
+    }
+
+    fn best_first() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().rev().filter(|isa| isa.is_available())
     }
 
     /// `"portable"`, `"avx2"`, `"avx512"` or `"neon"`.
@@ -110,7 +114,7 @@ impl Available {
         }
         match std::env::var_os(ISA_VARIABLE) {
             Some(name) if !name.is_empty() => Self::new(name.to_string_lossy().parse()?),
-            _ => Ok(Self(Isa::available()[0])),
+            _ => Ok(Self(Isa::best_first().next().unwrap_or(Isa::Portable))),
         }
     }
 
