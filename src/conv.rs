@@ -197,7 +197,8 @@ impl<T: Element, const D: usize> Conv<T, D> {
         Ok(())
     }
 
-    fn run(
+    /// [`Conv::forward_with`] into any kind of output.
+    pub(crate) fn run(
         &self,
         x: &[T],
         batch: usize,
@@ -253,7 +254,7 @@ pub(crate) fn checked<T: Element>(call: &Call<'_, T>, scratch: &mut Scratch, y: 
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ConvBuilder<T, const D: usize> {
-    params: Params<D>,
+    pub(crate) params: Params<D>,
     bias: Option<Vec<T>>,
     activation: Activation<T>,
     isa: Option<Isa>,

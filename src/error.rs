@@ -78,7 +78,7 @@ impl fmt::Display for Channels {
 
 /// A broken precondition. Nothing has been written when one is returned.
 ///
-/// Axes are counted over the spatial axes from 0, outermost first.
+/// Axes are counted over the spatial axes from 0, outermost first; those of [`Error::WrongShape`] over all axes of the array.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -166,6 +166,26 @@ pub enum Error {
         /// The elements that it had to have.
         required: usize,
     },
+    /// An array has the wrong number of axes.
+    WrongRank {
+        /// The array.
+        argument: Argument,
+        /// Its axes.
+        actual: usize,
+        /// The axes that it had to have.
+        required: usize,
+    },
+    /// An array has the wrong extent along an axis.
+    WrongShape {
+        /// The array.
+        argument: Argument,
+        /// The axis, counted over all of the array's from 0.
+        axis: usize,
+        /// Its extent.
+        actual: usize,
+        /// The extent that it had to have.
+        required: usize,
+    },
     /// A clamp whose lower bound is over its upper bound, or not a number.
     InvalidClamp {
         /// The lower bound.
@@ -227,6 +247,12 @@ impl fmt::Display for Error {
             Self::OutOfMemory { bytes } => write!(f, "no memory for {bytes} bytes"),
             Self::WrongLength { argument, actual, required } => {
                 write!(f, "{argument} has {actual} elements, it has to have {required}")
+            }
+            Self::WrongRank { argument, actual, required } => {
+                write!(f, "{argument} has {actual} axes, it has to have {required}")
+            }
+            Self::WrongShape { argument, axis, actual, required } => {
+                write!(f, "{argument} is {actual} long on axis {axis} of its shape, it has to be {required}")
             }
             Self::InvalidClamp { lo, hi } => {
                 write!(f, "the clamp is from {lo} to {hi}, the first has to be at most the second")

@@ -32,10 +32,20 @@
 //! (`pool.install(|| …)`), else in the global one; work too small to share stays in the calling thread.
 //! [`Parallelism::Serial`] keeps any call there.
 //!
+//! # Arrays
+//!
+//! With the feature `ndarray`, layers take views of that crate and give arrays: `Conv::forward_array`, `ConvBuilder::build_array`,
+//! `ConvTranspose::forward_array`, and the gradients as `Geometry::backward_input_array`, `backward_weight_array`,
+//! `backward_bias_array` (of a transposed convolution: the same of [`TransposeParams`]). Views may have any strides: elements that lie
+//! in C order are read where they lie, others are copied once. Arrays have `D + 2` axes, `[batch, channels, extent…]`, of any
+//! kind of dimension (`Ix4`, `IxDyn`, …), and each axis is checked by itself.
+//!
 //! Wrong input gets a typed [`enum@Error`] before anything is written.
 
 #![deny(rustdoc::broken_intra_doc_links)]
 
+#[cfg(feature = "ndarray")]
+mod arrays;
 mod backward;
 mod caches;
 mod chain;

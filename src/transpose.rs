@@ -1,6 +1,7 @@
 //! The transposed convolution: what the input gradient of a convolution computes, as a layer.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering;
 
 use crate::backward::BackwardOptions;
@@ -54,7 +55,7 @@ pub type ConvTranspose3d = ConvTranspose<f32, 3>;
 #[non_exhaustive]
 pub struct TransposeParams<const D: usize> {
     /// The convolution from the output to the input; its padding is cut from the output.
-    conv: Params<D>,
+    pub(crate) conv: Params<D>,
     /// What is added to the output's extents at their ends, in elements.
     output_padding: [usize; D],
 }
@@ -185,7 +186,7 @@ impl<const D: usize> TransposeParams<D> {
     }
 
     /// Checks all that can be checked without an image.
-    fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         self.conv.validate()?;
         for axis in 0..D {
             let most = self.conv.stride[axis].max(self.conv.dilation[axis]) - 1;
@@ -242,6 +243,22 @@ impl<T: Element, const D: usize> ConvTranspose<T, D> {
         self.run(x, batch, extent, parallelism, Output::new(y), workspace)
     }
 
+    /// [`ConvTranspose::forward_into`] into memory that need not be initialised. Where it succeeds, all of `y` is.
+    ///
+    /// # Errors
+    /// Those of [`ConvTranspose::forward_into`].
+    pub fn forward_uninit(
+        &self,
+        x: &[T],
+        batch: usize,
+        extent: [usize; D],
+        parallelism: Parallelism,
+        y: &mut [MaybeUninit<T>],
+        workspace: &mut Workspace,
+    ) -> Result<()> {
+        self.run(x, batch, extent, parallelism, Output::uninit(y), workspace)
+    }
+
     /// The extents of the output for images of the extents `extent`.
     ///
     /// # Errors
@@ -271,7 +288,8 @@ impl<T: Element, const D: usize> ConvTranspose<T, D> {
         pack_phases(&self.params.conv, weight, self.set, None, &mut self.weights)
     }
 
-    fn run(
+    /// [`ConvTranspose::forward_into`] into any kind of output.
+    pub(crate) fn run(
         &self,
         x: &[T],
         batch: usize,
@@ -309,7 +327,7 @@ impl<T: Element, const D: usize> fmt::Debug for ConvTranspose<T, D> {
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ConvTransposeBuilder<T, const D: usize> {
-    params: TransposeParams<D>,
+    pub(crate) params: TransposeParams<D>,
     bias: Option<Vec<T>>,
     activation: Activation<T>,
     isa: Option<Isa>,

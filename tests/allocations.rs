@@ -10,8 +10,8 @@ use std::cell::Cell;
 
 use common::{Extras, Problem, Way, activations, announce, reduced, ways};
 use convgemm::{
-    Activation, Algorithm, BackwardOptions, Conv, ConvTranspose, Element, ForwardOptions, Isa, Parallelism,
-    Params, Workspace, backward_bias, backward_input, backward_weight,
+    Activation, Algorithm, BackwardOptions, Conv, ConvTranspose, Element, ForwardOptions, ISA_VARIABLE, Isa,
+    Parallelism, Params, Workspace, backward_bias, backward_input, backward_weight,
 };
 
 /// What a thread allocated since the counts were set to 0.
@@ -201,8 +201,8 @@ fn gradients_in_turn_allocate_nothing_on_every_isa() {
             backward_bias(&geometry, dy, options, &mut weight[..12]).unwrap();
         }
     }
-    fn check<T: Element>(isa: Isa) {
-        let options = BackwardOptions::new().isa(isa).parallelism(Parallelism::Serial);
+    fn check<T: Element>(isa: Isa, options: BackwardOptions) {
+        let options = options.parallelism(Parallelism::Serial);
         let mut workspace = Workspace::new();
         let mut buffers = [const { Vec::<T>::new() }; 3];
         buffers.iter_mut().for_each(|buffer| buffer.resize(8000, T::from_f64(1.0)));
@@ -220,8 +220,12 @@ fn gradients_in_turn_allocate_nothing_on_every_isa() {
     }
     announce("gradients_in_turn_allocate_nothing");
     for isa in Isa::available() {
-        check::<f32>(isa);
-        check::<f64>(isa);
+        check::<f32>(isa, BackwardOptions::new().isa(isa));
+        check::<f64>(isa, BackwardOptions::new().isa(isa));
+    }
+    // The variable's value is read into memory.
+    if std::env::var_os(ISA_VARIABLE).is_none() {
+        check::<f32>(Isa::available()[0], BackwardOptions::new());
     }
 }
 
@@ -367,4 +371,43 @@ fn scratch_of_every_kernel_on_every_isa() {
             assert!(first.peak as usize <= most, "{way:?} {first:?} {planned}");
         }
     }
+}
+
+/// Nothing but the result, where views lie in C order; others are copied.
+#[cfg(feature = "ndarray")]
+#[test]
+fn views_in_c_order_are_not_copied() {
+    use ndarray::{Array4, ArrayView4};
+    let conv = Conv::<f32, 2>::builder(3, 5, [3, 3]).padding([1, 1]).build(&[0.5; 135]).unwrap();
+    let layer = ConvTranspose::<f32, 2>::builder(3, 5, [3, 3]).padding([1, 1]).build(&[0.5; 135]).unwrap();
+    let (x, residual) = (Array4::<f32>::ones((2, 3, 40, 50)), Array4::<f32>::ones((2, 5, 40, 50)));
+    let turned = Array4::<f32>::ones((50, 40, 3, 2));
+    let mut workspace = Workspace::new();
+    let mut run = |x: ArrayView4<'_, f32>, residual: ArrayView4<'_, f32>| {
+        let y = conv.forward_array_with(x, Some(residual), Parallelism::Serial, &mut workspace);
+        drop(y.unwrap());
+        drop(layer.forward_array_with(x, Parallelism::Serial, &mut workspace).unwrap());
+    };
+    run(x.view(), residual.view());
+    let (x_bytes, y_bytes) = (4 * x.len() as isize, 4 * residual.len() as isize);
+    let counts = counted(|| run(x.view(), residual.view()));
+    assert_eq!(counts, Counts { calls: 2, live: 0, peak: y_bytes });
+    // Some images of a larger batch lie in C order too.
+    let counts =
+        counted(|| run(x.slice(ndarray::s![1.., .., .., ..]), residual.slice(ndarray::s![..1, .., .., ..])));
+    assert!(counts.peak < y_bytes, "{counts:?}");
+    run(turned.t(), residual.view());
+    let counts = counted(|| run(turned.t(), residual.view()));
+    assert_eq!(counts, Counts { calls: 4, live: 0, peak: x_bytes + y_bytes });
+
+    let geometry = conv.geometry(2, [40, 50]).unwrap();
+    let weight = Array4::<f32>::ones((5, 3, 3, 3));
+    let options = BackwardOptions::new().isa(Isa::available()[0]).parallelism(Parallelism::Serial);
+    let mut run = |dy: ArrayView4<'_, f32>| {
+        drop(geometry.backward_input_array(dy, weight.view(), &options, &mut workspace).unwrap());
+        drop(geometry.backward_weight_array(x.view(), dy, &options, &mut workspace).unwrap());
+        drop(geometry.backward_bias_array(dy, &options).unwrap());
+    };
+    run(residual.view());
+    assert_eq!(counted(|| run(residual.view())), Counts { calls: 3, live: 0, peak: x_bytes });
 }

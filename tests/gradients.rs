@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::mem::MaybeUninit;
+
 use approx::{assert_abs_diff_eq, assert_relative_eq};
-use common::{Problem, Random, announce, for_all, problems, reduced};
+use common::{Problem, Random, announce, assert_same_bits, for_all, problems, reduced};
 use convgemm::reference::{Expected, GradientOracle, Oracle, TransposeOracle};
 use convgemm::{
     Activation, ActivationAt, BackwardOptions, Conv, ConvTranspose, Element, Error, Geometry, Gradients, Isa,
@@ -562,6 +564,12 @@ fn check_transpose<T: Element, const D: usize>(
                 assert_abs_diff_eq!(y.to_f64(), exact.to_f64(), epsilon = 1e-5);
             }),
         }
+        let mut uninit = vec![MaybeUninit::new(T::from_f64(f64::NAN)); y.len()];
+        let serial = Parallelism::Serial;
+        layer.forward_uninit(&x, batch, extent, serial, &mut uninit, &mut workspace).unwrap();
+        // SAFETY: every element was initialised when it was made.
+        let written: Vec<T> = uninit.iter().map(|y| unsafe { y.assume_init() }).collect();
+        assert_same_bits(&written, &y, &what);
         let again = layer.forward(&x, batch, extent).unwrap();
         assert!(again.iter().zip(&y).all(|(a, b)| a.to_f64().to_bits() == b.to_f64().to_bits()), "{what}");
     }

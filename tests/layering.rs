@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the lowest to the highest; each may import those before it. `gemm::blocking` and `gemm::partition`,
 /// pure arithmetic, come before the plan that asks them; the rest of `gemm` does what a plan says.
-const ORDER: [&str; 33] = [
+const ORDER: [&str; 34] = [
     "element",
     "error",
     "geometry",
@@ -39,6 +39,7 @@ const ORDER: [&str; 33] = [
     "transpose",
     "conv",
     "one_call",
+    "arrays",
 ];
 
 const MAY_BE_UNSAFE: [&str; 10] = [

@@ -1,0 +1,5 @@
+//! `ndarray` views in, arrays out: the slice interface with shapes that are checked axis by axis.
+
+mod gradients;
+mod layers;
+mod tensor;
