@@ -26,11 +26,66 @@
 //! set with fused multiply-add (AVX2, AVX-512, NEON). They are those of [`reference::Oracle`]. This holds for finite weights and the default floating-point environment;
 //! [`Isa::Portable`] on x86-64 rounds twice, and [`Algorithm::Im2col`] sums in another order.
 //!
+//! # Which call for what
+//!
+//! - A layer whose weights stay: [`Conv`] (`Conv1d`, `Conv2d`, `Conv3d`), which packs them once and takes images of any size;
+//!   [`ConvTranspose`] for the transposed convolution.
+//! - Weights that change with every call: [`conv1d`], [`conv2d`], [`conv3d`]; weights that change now and then: [`Conv::update_weight`].
+//! - Training: [`backward_input`], [`backward_weight`], [`backward_bias`], or [`backward`] for all, and [`backward_activation`]; for the
+//!   transposed convolution the methods of [`TransposeParams`].
+//! - Sizes alone: [`Params`], [`Geometry`], [`receptive_field`].
+//! - The im2col matrix itself: [`im2col`](fn@im2col), [`col2im`].
+//!
+//! # Which algorithm runs
+//!
+//! [`Algorithm::Auto`] estimates the cost of each kernel for the shape at hand and takes the cheapest; [`Conv::plan`] says which and prints
+//! why. Layers with many channels run in the blocked GEMM, which reads the image in place or from bands of copied rows; depthwise layers, narrow
+//! groups, image filters and tiny problems in direct kernels. All of these give the same bytes, so there is nothing to choose but speed;
+//! [`ConvBuilder::algorithm`] and [`ConvBuilder::tuning`] force a choice for a test or a measurement. Not chosen by itself:
+//! [`Algorithm::Im2col`], the baseline.
+//!
+//! # In an engine with dynamic shapes
+//!
+//! A layer knows no image size: build it when the model is loaded, ask [`Conv::output_extent`] when a shape becomes known, and call with any batch
+//! and extents. The plan of a shape takes microseconds and is kept in the [`Workspace`] for the layer and extents it was last used with.
+//!
+//! ```
+//! use convgemm::{Activation, Conv2d, ForwardOptions, Workspace};
+//! let layer = Conv2d::builder(3, 16, [3, 3]).stride([2, 2]).padding([1, 1]).activation(Activation::Relu);
+//! let layer = layer.build(&[0.01; 16 * 27])?; // when the model is loaded
+//! let mut workspace = Workspace::new(); // one for each thread that makes calls
+//! let mut arena = Vec::new(); // the engine's memory
+//! for (batch, extent) in [(1, [32, 48]), (4, [17, 9])] {
+//!     let [h, w] = layer.output_extent(extent)?;
+//!     let x = vec![1.0; batch * 3 * extent[0] * extent[1]];
+//!     arena.clear();
+//!     arena.reserve(batch * 16 * h * w);
+//!     let y = &mut arena.spare_capacity_mut()[..batch * 16 * h * w]; // need not be initialised
+//!     layer.forward_uninit(&x, batch, extent, &ForwardOptions::new(), y, &mut workspace)?;
+//! }
+//! # Ok::<(), convgemm::Error>(())
+//! ```
+//!
+//! A residual connection and the activation behind it belong to the convolution before ([`ForwardOptions::residual`],
+//! [`ConvBuilder::activation`]): they are applied while the result is in registers. Parameters of other libraries: [`coming_from`].
+//!
 //! # Threads
 //!
 //! With the feature `rayon`, which is on unless default features are off, a call computes in the pool that it is made in
 //! (`pool.install(|| …)`), else in the global one; work too small to share stays in the calling thread.
-//! [`Parallelism::Serial`] keeps any call there.
+//! [`Parallelism::Serial`] keeps any call there: for engines that run one image in each thread. A layer is shared between threads by
+//! reference; each call needs a [`Workspace`] of its own meanwhile.
+//!
+//! # Memory
+//!
+//! A layer holds its weights, packed, and nothing else. A call needs at most 1 MiB of scratch for each thread, whatever the image, in the
+//! workspace; once that has seen the extents, nothing is allocated. One workspace serves all layers that run one after the other.
+//! Packed weights of gradients and of one-call functions, and the matrix of [`Algorithm::Im2col`], come on top.
+//!
+//! # Features
+//!
+//! - `rayon` (default): [`Parallelism`] in threads.
+//! - `ndarray`: views in, arrays out.
 //!
 //! # Arrays
 //!
@@ -49,6 +104,8 @@ mod arrays;
 mod backward;
 mod caches;
 mod chain;
+#[doc = include_str!("../docs/coming_from.md")]
+pub mod coming_from {}
 mod conv;
 mod element;
 mod epilogue;
