@@ -1,0 +1,135 @@
+//! What a layer is, as C describes it.
+
+use convgemm::{Activation, Element, Padding};
+
+use crate::status::{CONVGEMM_BAD_ARGUMENT, Failure, Result};
+
+/// `pad_begin` and `pad_end` are used.
+pub const CONVGEMM_PADDING_EXPLICIT: u32 = 0;
+/// As much padding as makes the output `ceil(input / stride)` long, an odd one at the end; ONNX's SAME_UPPER.
+pub const CONVGEMM_PADDING_SAME_UPPER: u32 = 1;
+/// The same with an odd one at the beginning; ONNX's SAME_LOWER.
+pub const CONVGEMM_PADDING_SAME_LOWER: u32 = 2;
+
+/// x.
+pub const CONVGEMM_IDENTITY: u32 = 0;
+/// max(0, x).
+pub const CONVGEMM_RELU: u32 = 1;
+/// min(max(0, x), 6).
+pub const CONVGEMM_RELU6: u32 = 2;
+/// min(max(`activation_a`, x), `activation_b`).
+pub const CONVGEMM_CLAMP: u32 = 3;
+/// x where x >= 0, else `activation_a` x.
+pub const CONVGEMM_LEAKY_RELU: u32 = 4;
+/// 1 / (1 + exp(-x)).
+pub const CONVGEMM_SIGMOID: u32 = 5;
+/// tanh(x).
+pub const CONVGEMM_TANH: u32 = 6;
+/// x / (1 + exp(-x)), also called swish.
+pub const CONVGEMM_SILU: u32 = 7;
+/// x min(max(x / 6 + 1/2, 0), 1).
+pub const CONVGEMM_HARD_SWISH: u32 = 8;
+/// min(max(x / 6 + 1/2, 0), 1).
+pub const CONVGEMM_HARD_SIGMOID: u32 = 9;
+/// x/2 (1 + erf(x / sqrt(2))).
+pub const CONVGEMM_GELU: u32 = 10;
+/// Its approximation by tanh.
+pub const CONVGEMM_GELU_TANH: u32 = 11;
+
+/// What a layer is, but for its weights and the size of images. Of each array the first `rank` elements are used, the outermost
+/// axis first. `convgemm_descriptor_init` sets all of it; set what differs afterwards.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Descriptor {
+    /// Spatial axes: 1, 2 or 3.
+    pub rank: usize,
+    /// Over all groups.
+    pub in_channels: usize,
+    /// Over all groups.
+    pub out_channels: usize,
+    /// Into how many contiguous runs both channel axes are split; `in_channels` of them is depthwise.
+    pub groups: usize,
+    /// Taps.
+    pub kernel: [usize; 3],
+    /// Distance between windows; of a transposed convolution between the kernels that are added to the output.
+    pub stride: [usize; 3],
+    /// Distance between taps; 1 is a dense kernel.
+    pub dilation: [usize; 3],
+    /// One of `CONVGEMM_PADDING_...`.
+    pub padding: u32,
+    /// One of `CONVGEMM_IDENTITY` and those behind it: what is applied to sum + bias + residual.
+    pub activation: u32,
+    /// Zeros before the first element; negative crops. A transposed convolution cuts as much from its output.
+    pub pad_begin: [isize; 3],
+    /// Zeros behind the last element.
+    pub pad_end: [isize; 3],
+    /// Of an activation that has parameters.
+    pub activation_a: f64,
+    /// Of an activation that has two parameters.
+    pub activation_b: f64,
+    /// Whether the layer is a transposed convolution.
+    pub transposed: bool,
+    /// What is added to a transposed convolution's output at its end; 0 for others.
+    pub output_padding: [usize; 3],
+}
+
+impl Descriptor {
+    pub(crate) fn new(rank: usize, in_channels: usize, out_channels: usize) -> Self {
+        Self {
+            rank,
+            in_channels,
+            out_channels,
+            groups: 1,
+            kernel: [1; 3],
+            stride: [1; 3],
+            dilation: [1; 3],
+            padding: CONVGEMM_PADDING_EXPLICIT,
+            activation: CONVGEMM_IDENTITY,
+            pad_begin: [0; 3],
+            pad_end: [0; 3],
+            activation_a: 0.0,
+            activation_b: 0.0,
+            transposed: false,
+            output_padding: [0; 3],
+        }
+    }
+
+    pub(crate) fn padding<const D: usize>(&self) -> Result<Padding<D>> {
+        match self.padding {
+            CONVGEMM_PADDING_EXPLICIT => {
+                Ok(Padding::Explicit { begin: first(self.pad_begin), end: first(self.pad_end) })
+            }
+            CONVGEMM_PADDING_SAME_UPPER => Ok(Padding::SameUpper),
+            CONVGEMM_PADDING_SAME_LOWER => Ok(Padding::SameLower),
+            other => Err(unknown("padding", other, CONVGEMM_PADDING_SAME_LOWER)),
+        }
+    }
+
+    pub(crate) fn activation<T: Element>(&self) -> Result<Activation<T>> {
+        let (a, b) = (T::from_f64(self.activation_a), T::from_f64(self.activation_b));
+        Ok(match self.activation {
+            CONVGEMM_IDENTITY => Activation::Identity,
+            CONVGEMM_RELU => Activation::Relu,
+            CONVGEMM_RELU6 => Activation::Relu6,
+            CONVGEMM_CLAMP => Activation::Clamp { lo: a, hi: b },
+            CONVGEMM_LEAKY_RELU => Activation::LeakyRelu { slope: a },
+            CONVGEMM_SIGMOID => Activation::Sigmoid,
+            CONVGEMM_TANH => Activation::Tanh,
+            CONVGEMM_SILU => Activation::Silu,
+            CONVGEMM_HARD_SWISH => Activation::HardSwish,
+            CONVGEMM_HARD_SIGMOID => Activation::HardSigmoid,
+            CONVGEMM_GELU => Activation::Gelu,
+            CONVGEMM_GELU_TANH => Activation::GeluTanh,
+            other => return Err(unknown("activation", other, CONVGEMM_GELU_TANH)),
+        })
+    }
+}
+
+/// The first `D` of three.
+pub(crate) fn first<N: Copy, const D: usize>(values: [N; 3]) -> [N; D] {
+    std::array::from_fn(|axis| values[axis])
+}
+
+fn unknown(field: &str, value: u32, most: u32) -> Failure {
+    Failure::new(CONVGEMM_BAD_ARGUMENT, format!("{field} is {value}, it has to be from 0 to {most}"))
+}
