@@ -77,7 +77,20 @@ fn errors() -> Vec<(Error, Vec<&'static str>)> {
         (at_gelus_output(), vec!["Gelu at its output does not apply", "the values before the activation"]),
     ];
     table.extend(wrong_lengths());
+    #[cfg(feature = "ndarray")]
+    table.extend(wrong_arrays());
     table
+}
+
+/// Those that arrays alone can bring about.
+#[cfg(feature = "ndarray")]
+fn wrong_arrays() -> Vec<(Error, Vec<&'static str>)> {
+    let layer = layer().build(&[0.0; 216]).unwrap();
+    let [flat, deep] = [vec![4, 5, 5], vec![1, 3, 5, 5]].map(ndarray::ArrayD::<f32>::zeros);
+    vec![
+        (error(layer.forward_array(flat.view())), vec!["input has 3 axes", "has to have 4"]),
+        (error(layer.forward_array(deep.view())), vec!["input is 3 long on axis 1", "has to be 4"]),
+    ]
 }
 
 fn at_gelus_output() -> Error {
@@ -148,6 +161,9 @@ fn every_error_says_what_is_wrong() {
             assert_eq!(actual, required + 1);
             arguments.insert(format!("{argument:?}"));
         }
+    }
+    if cfg!(not(feature = "ndarray")) {
+        seen.extend(["WrongRank", "WrongShape"].map(str::to_owned));
     }
     assert!(seen.iter().eq(&variants("Error")), "{seen:?}");
     assert!(arguments.iter().eq(&variants("Argument")), "{arguments:?}");
