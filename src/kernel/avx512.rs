@@ -36,7 +36,8 @@ kernel_set! {
         avx512_f32_direct_7s1_4x16: 7/1, 4 x 1
     }
     one {
-        avx512_f32_direct_3s1_7x14: 3, 7
+        avx512_f32_direct_3s1_7x14: 3/1, 7,
+        avx512_f32_direct_3s2_7x15: 3/2, 7
     }
     any {
         avx512_f32_direct_s1_8x16: 8 x 1,

@@ -25,7 +25,7 @@ macro_rules! kernel_set {
      $(planes $plane_vector:ident {
          $($plane:ident: $kernel:literal / $stride:literal, $plane_rows:literal x $plane_cols:literal),+
      })+
-     $(one { $($one:ident: $one_kernel:literal, $one_rows:literal),+ })?
+     $(one { $($one:ident: $one_kernel:literal / $one_stride:literal, $one_rows:literal),+ })?
      $(any { $($any:ident: $any_rows:literal x $any_cols:literal),+ })?
      strips $strips:ident: $strip_vectors:literal windows $windows:ident
      rows $rows_fn:ident outer $outer:ident lanewise $lanewise:ident square $square:ident finish $finish:ident) => {
@@ -60,7 +60,7 @@ macro_rules! kernel_set {
                 images: &super::Images,
             ) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { super::planes::run::<$vector, $one_kernel, 1, $one_rows, 1, true>(planes, images) }
+                unsafe { super::planes::run::<$vector, $one_kernel, $one_stride, $one_rows, 1, true>(planes, images) }
             }
         )+)?
         $($(
@@ -140,7 +140,7 @@ macro_rules! kernel_set {
                 rows: $plane_rows,
                 lanes: <$plane_vector as crate::simd::Vector>::LANES,
                 vectors: $plane_cols,
-                columns: super::planes::columns::<$plane_vector, $kernel, $plane_cols, false>(),
+                columns: super::planes::columns::<$plane_vector, $kernel, $stride, $plane_cols, false>(),
                 apart: true,
                 loads: super::planes::loads::<$plane_vector, $kernel, $stride, $plane_cols, false>(),
                 resident: super::planes::resident::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols, false>(),
@@ -149,14 +149,14 @@ macro_rules! kernel_set {
             $($(super::PlaneKernel {
                 name: stringify!($one),
                 kernel: Some($one_kernel),
-                stride: 1,
+                stride: $one_stride,
                 rows: $one_rows,
                 lanes: <$vector as crate::simd::Vector>::LANES,
                 vectors: 1,
-                columns: super::planes::columns::<$vector, $one_kernel, 1, true>(),
+                columns: super::planes::columns::<$vector, $one_kernel, $one_stride, 1, true>(),
                 apart: false,
-                loads: super::planes::loads::<$vector, $one_kernel, 1, 1, true>(),
-                resident: super::planes::resident::<$vector, $one_kernel, 1, $one_rows, 1, true>(),
+                loads: super::planes::loads::<$vector, $one_kernel, $one_stride, 1, true>(),
+                resident: super::planes::resident::<$vector, $one_kernel, $one_stride, $one_rows, 1, true>(),
                 run: $one,
             },)+)?
             $($(super::PlaneKernel {

@@ -49,7 +49,7 @@ unsafe fn tiles<
     let apart = images.dilation[0];
     // SAFETY: the caller's obligations are passed on.
     unsafe {
-        let step = const { columns::<V, K, C, ONE>() };
+        let step = const { columns::<V, K, S, C, ONE>() };
         let columns = planes.destination.cols.div_ceil(step);
         let mut known = [Columns::<V>::new::<K, S, C, ONE>(planes, images, 0); KNOWN];
         for (i, known) in known.iter_mut().enumerate().take(columns).skip(1) {
@@ -85,17 +85,18 @@ const TOGETHER: usize = 16;
 /// Columns of tiles whose masks are made once.
 const KNOWN: usize = 8;
 
-/// Columns of positions of a tile.
-pub(crate) const fn columns<V: Vector, const K: usize, const C: usize, const ONE: bool>() -> usize {
-    if ONE { V::LANES - K + 1 } else { C * V::LANES }
+/// Columns of positions of a tile; with `ONE` as many as all windows of a row lie in one vector for, or in `S` at a stride of `S`.
+pub(crate) const fn columns<V: Vector, const K: usize, const S: usize, const C: usize, const ONE: bool>()
+-> usize {
+    if ONE { (S * V::LANES - K) / S + 1 } else { C * V::LANES }
 }
 
-/// Loads for a row of a tile: at a stride of 1 for each vector one for each column of taps; else all vectors that the windows lie
-/// in.
+/// Loads for a row of a tile: at a stride of 1 for each vector one for each column of taps; else, and with `ONE`, all vectors that
+/// the windows lie in.
 pub(crate) const fn loads<V: Vector, const K: usize, const S: usize, const C: usize, const ONE: bool>()
 -> usize {
     if ONE {
-        C
+        S
     } else if S == 1 {
         C * K
     } else {
@@ -146,11 +147,11 @@ impl<V: Vector> Columns<V> {
         images: &Images,
         col: usize,
     ) -> Self {
-        const { assert!(!ONE || S == 1 && C == 1) };
+        const { assert!(!ONE || S <= 2 && C == 1) };
         const { assert!(S <= 3 && loads::<V, K, S, C, ONE>() <= MOST) };
         const { assert!(if S == 3 { K == 3 } else { loads::<V, K, 2, 1, false>() <= BLOCKS }) };
         let (left, width) = ((col * S) as isize - images.pad[1], images.input[1] as isize);
-        let step = const { columns::<V, K, C, ONE>() };
+        let step = const { columns::<V, K, S, C, ONE>() };
         let len = step.min(planes.destination.cols - col);
         let last = ahead::<V, K, S>(loads::<V, K, S, C, ONE>() - 1, images.dilation[1]) + V::LANES;
         let whole = left >= 0 && left + last as isize <= width && len == step;
@@ -378,7 +379,9 @@ unsafe fn values<
             }
             for (k, value) in values.iter_mut().enumerate() {
                 *value = match S {
+                    // What comes round from the other end is in lanes behind the tile's columns.
                     1 if ONE => loaded[c].rotated(k),
+                    2 if ONE => V::every_second(&blocks, k % 2).rotated(k / 2),
                     1 => loaded[c * K + k],
                     2 => V::every_second(&blocks, k),
                     _ => V::every_third(&[blocks[0], blocks[1], blocks[2]], k),
