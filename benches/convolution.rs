@@ -13,7 +13,10 @@ use std::time::Duration;
 use common::data::{check, random};
 use common::layer::{self, Layer};
 use convgemm::reference::Oracle;
-use convgemm::{Algorithm, Conv, Element, ForwardOptions, Parallelism, Params, Workspace};
+use convgemm::{
+    Algorithm, BackwardOptions, Conv, Element, ForwardOptions, Gradients, Parallelism, Params, Workspace,
+    backward,
+};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 
@@ -49,6 +52,61 @@ fn bench(criterion: &mut Criterion) {
         bench_layer::<f64>(&mut group, layer);
     }
     group.finish();
+    bench_denormals(criterion);
+}
+
+/// Calls whose scratch held zeros before, beside some whose scratch held denormals: where the data holds none, lanes that stand for no data
+/// must not cost what arithmetic with denormals does, up to 14 times the time.
+fn bench_denormals(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("denormals");
+    let layer = |c_in, c_out, kernel: [usize; 2]| Params::new(c_in, c_out, kernel).padding([1, 1]);
+    for (name, params, extent) in [
+        ("dense", layer(17, 21, [3, 3]), [13, 13]),
+        ("strided", layer(17, 21, [3, 3]).stride([2, 2]), [27, 25]),
+        ("pointwise", layer(37, 5, [1, 1]), [13, 13]),
+        ("depthwise", layer(19, 19, [5, 5]).groups(19), [13, 11]),
+        ("thin", layer(19, 3, [3, 3]), [21, 37]),
+    ] {
+        // What such arithmetic costs on this machine: all but the weights.
+        let denormal = |len, seed| if seed == 2 { random(len, seed) } else { vec![1e-40; len] };
+        let mut denormal = all_passes(params, extent, denormal);
+        group.bench_function(BenchmarkId::new("data of denormals", name), |bencher| {
+            let mut workspace = Workspace::new();
+            bencher.iter(|| denormal(&mut workspace));
+        });
+        for (before, fill) in [("behind zeros", 0.0_f32), ("behind denormals", 1e-40)] {
+            let mut workspace = Workspace::new();
+            // Larger, so that what is not overwritten stays everywhere.
+            let mut larger = all_passes(params, extent.map(|extent| 2 * extent), |len, _| vec![fill; len]);
+            larger(&mut workspace);
+            let mut passes = all_passes(params, extent, random);
+            group.bench_function(BenchmarkId::new(before, name), |bencher| {
+                bencher.iter(|| passes(&mut workspace));
+            });
+        }
+    }
+    group.finish();
+}
+
+/// The layer forward, and its gradients, of tensors that `fill` makes.
+fn all_passes(
+    params: Params<2>,
+    extent: [usize; 2],
+    fill: impl Fn(usize, u64) -> Vec<f32>,
+) -> impl FnMut(&mut Workspace) {
+    let geometry = params.geometry(1, extent).expect("a valid layer");
+    let (x, weight) = (fill(geometry.input_len(), 1), fill(geometry.weight_len(), 2));
+    let dy = fill(geometry.output_len(), 3);
+    let conv = Conv::with_params(params).build(&weight).expect("a valid layer");
+    let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), weight.clone());
+    move |workspace| {
+        let forward = ForwardOptions::new().parallelism(Parallelism::Serial);
+        conv.forward_with(black_box(&x), 1, extent, &forward, &mut y, workspace).expect("valid slices");
+        let options = BackwardOptions::new().parallelism(Parallelism::Serial);
+        let gradients = Gradients { input: Some(&mut dx), weight: Some(&mut dw), bias: None };
+        backward(&geometry, &x, &weight, black_box(&dy), &options, gradients, workspace)
+            .expect("valid slices");
+    }
 }
 
 fn bench_layer<T: Element>(group: &mut Group<'_>, layer: &Layer) {
