@@ -517,13 +517,22 @@ pub fn assert_same_bits<T: Element>(a: &[T], b: &[T], context: &impl std::fmt::D
     }
 }
 
+/// The words of the command that programs for this machine are run with: an emulator, if any.
+fn runner() -> Vec<String> {
+    let variable = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", std::env::consts::ARCH.to_uppercase());
+    std::env::var(variable).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+/// Whether the CPU is an emulator.
+pub fn emulated() -> bool {
+    !runner().is_empty()
+}
+
 /// This binary, to be run again: under the emulator, if there is one.
 pub fn this_binary() -> Command {
     let program = std::env::current_exe().unwrap();
-    let runner = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", std::env::consts::ARCH.to_uppercase());
-    let runner = std::env::var(runner).unwrap_or_default();
-    let mut words = runner.split_whitespace();
-    let Some(emulator) = words.next() else { return Command::new(program) };
+    let runner = runner();
+    let [emulator, words @ ..] = &runner[..] else { return Command::new(program) };
     let mut command = Command::new(emulator);
     command.args(words).arg(program);
     command
