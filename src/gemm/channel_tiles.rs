@@ -50,7 +50,7 @@ impl<T: Element> Step<'_, T> {
                     destination: self.destination(Place { channel, rows, position, cols }),
                 };
                 let kernel = if cols < family.positions {
-                    smallest(&set.channel, cols, vectors).unwrap_or(family)
+                    smallest(set.channel, cols, vectors).unwrap_or(family)
                 } else {
                     family
                 };
