@@ -36,6 +36,21 @@ impl Caches {
     pub(crate) fn band(self) -> usize {
         self.l2 / 4
     }
+
+    /// What the inputs of Winograd's tiles may fill, so that they and the sums stay in L2; and where there would be few tiles otherwise.
+    pub(crate) fn inputs(self) -> usize {
+        (self.l2 / 8 * 5).min(Self::most_inputs())
+    }
+
+    /// As [`Caches::inputs`].
+    pub(crate) const fn most_inputs() -> usize {
+        5 << 18
+    }
+
+    /// What the sums of products of Winograd's tiles may fill.
+    pub(crate) fn sums(self) -> usize {
+        (self.l2 / 8 * 3).min(512 << 10)
+    }
 }
 
 /// Bytes of the data cache at `level`.

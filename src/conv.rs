@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
 use crate::element::Element;
@@ -9,13 +10,14 @@ use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Argument, Result, check_len};
 use crate::forward::{self, Call, Weights};
 use crate::gemm::tiles::{Output, collect};
-use crate::geometry::{Geometry, Padding, Params};
+use crate::geometry::{Geometry, Padding, Params, Shape};
 use crate::isa::{Available, Isa};
 use crate::kernel::{self, KernelSet};
 use crate::pack::buffer::Scratch;
+use crate::pack::transformed::TransformedWeights;
 use crate::pack::weights::{PackedWeights, pack};
 use crate::parallel::Parallelism;
-use crate::plan::{Algorithm, Plan, Tuning};
+use crate::plan::{Accuracy, Algorithm, Plan, Tuning, Winograd};
 use crate::workspace::{Key, NEXT_LAYER, Workspace};
 
 /// A convolution layer over `D` spatial axes: weights packed for this machine, ready for images of any size and
@@ -42,6 +44,7 @@ pub struct Conv<T: Element, const D: usize> {
     params: Params<D>,
     set: &'static KernelSet<T>,
     algorithm: Algorithm,
+    accuracy: Accuracy,
     tuning: Tuning,
     epilogue: Epilogue<T>,
     weights: Stored<T>,
@@ -59,7 +62,33 @@ pub type Conv3d = Conv<f32, 3>;
 /// Weights in the form that the layer's algorithm reads.
 enum Stored<T> {
     Raw(Vec<T>),
-    Packed(PackedWeights<T>),
+    Packed {
+        packed: PackedWeights<T>,
+        /// For Winograd's tiles of 2, 4 and 6, made when the first plan asks for them.
+        transformed: Box<[OnceLock<TransformedWeights<T>>; 3]>,
+    },
+}
+
+impl<T: Element> Stored<T> {
+    /// What `plan` reads.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    fn of(&self, plan: &Plan, lanes: usize) -> Result<Weights<'_, T>> {
+        let (packed, transformed) = match self {
+            Self::Raw(raw) => return Ok(Weights::Raw(raw)),
+            Self::Packed { packed, transformed } => (packed, transformed),
+        };
+        let Some(winograd) = &plan.winograd else { return Ok(Weights::Packed(packed)) };
+        let known = &transformed[winograd.tile() / 2 - 1];
+        let weights = if let Some(weights) = known.get() {
+            weights
+        } else {
+            let weights = transform(&plan.shape, winograd, packed, lanes)?;
+            known.get_or_init(|| weights)
+        };
+        Ok(Weights::Transformed(packed, weights))
+    }
 }
 
 impl<T: Element, const D: usize> Conv<T, D> {
@@ -76,6 +105,7 @@ impl<T: Element, const D: usize> Conv<T, D> {
             activation: Activation::Identity,
             isa: None,
             algorithm: Algorithm::Auto,
+            accuracy: Accuracy::Exact,
             tuning: Tuning::default(),
         }
     }
@@ -159,7 +189,8 @@ impl<T: Element, const D: usize> Conv<T, D> {
     /// # Errors
     /// Those of [`Conv::geometry`]; a tuning that does not apply to these extents.
     pub fn plan(&self, batch: usize, extent: [usize; D]) -> Result<Plan> {
-        Plan::new(self.geometry(batch, extent)?.shape, self.set, self.algorithm, self.tuning)
+        let shape = self.geometry(batch, extent)?.shape;
+        Plan::choose(shape, self.set, (self.algorithm, self.accuracy), self.tuning)
     }
 
     /// What this layer computes.
@@ -182,7 +213,12 @@ impl<T: Element, const D: usize> Conv<T, D> {
         check_len(Argument::Weight, weight.len(), self.params.weight_len()?)?;
         match &mut self.weights {
             Stored::Raw(raw) => raw.copy_from_slice(weight),
-            Stored::Packed(packed) => pack(&self.params, weight, self.set.lanes, packed)?,
+            Stored::Packed { packed, transformed } => {
+                pack(&self.params, weight, self.set.lanes, packed)?;
+                for known in transformed.iter_mut().filter_map(OnceLock::get_mut) {
+                    known.fill(packed, self.set.lanes)?;
+                }
+            }
         }
         Ok(())
     }
@@ -210,10 +246,7 @@ impl<T: Element, const D: usize> Conv<T, D> {
         let key = Key::new(self.id, batch, extent);
         let Workspace { scratch, plan, .. } = workspace;
         let plan = plan.get(key, || self.plan(batch, extent))?;
-        let weights = match &self.weights {
-            Stored::Raw(raw) => Weights::Raw(raw),
-            Stored::Packed(packed) => Weights::Packed(packed),
-        };
+        let weights = self.weights.of(plan, self.set.lanes)?;
         let call = Call {
             plan,
             set: self.set,
@@ -225,6 +258,21 @@ impl<T: Element, const D: usize> Conv<T, D> {
         };
         checked(&call, scratch, y)
     }
+}
+
+/// Weights for Winograd's tiles.
+///
+/// # Errors
+/// [`crate::Error::OutOfMemory`].
+fn transform<T: Element>(
+    shape: &Shape,
+    winograd: &Winograd,
+    packed: &PackedWeights<T>,
+    lanes: usize,
+) -> Result<TransformedWeights<T>> {
+    let mut weights = TransformedWeights::reusing(Vec::new(), shape, winograd.filters);
+    weights.fill(packed, lanes)?;
+    Ok(weights)
 }
 
 impl<T: Element, const D: usize> fmt::Debug for Conv<T, D> {
@@ -259,6 +307,7 @@ pub struct ConvBuilder<T, const D: usize> {
     activation: Activation<T>,
     isa: Option<Isa>,
     algorithm: Algorithm,
+    accuracy: Accuracy,
     tuning: Tuning,
 }
 
@@ -325,6 +374,12 @@ impl<T: Element, const D: usize> ConvBuilder<T, D> {
         self
     }
 
+    /// Sets how exact the result has to be; [`Accuracy::Exact`] unless set.
+    pub fn accuracy(mut self, accuracy: Accuracy) -> Self {
+        self.accuracy = accuracy;
+        self
+    }
+
     /// Forces choices that change no result.
     pub fn tuning(mut self, tuning: Tuning) -> Self {
         self.tuning = tuning;
@@ -337,7 +392,7 @@ impl<T: Element, const D: usize> ConvBuilder<T, D> {
     /// Those of [`Params::validate`]; a weight, bias or slopes of the wrong length; a clamp out of order; an
     /// instruction set that is not available or not known.
     pub fn build(self, weight: &[T]) -> Result<Conv<T, D>> {
-        let Self { params, bias, activation, isa, algorithm, tuning } = self;
+        let Self { params, bias, activation, isa, algorithm, accuracy, tuning } = self;
         params.validate()?;
         check_len(Argument::Weight, weight.len(), params.weight_len()?)?;
         let epilogue = Epilogue::new(bias.as_deref(), activation, params.out_channels)?;
@@ -347,10 +402,10 @@ impl<T: Element, const D: usize> ConvBuilder<T, D> {
         } else {
             let mut packed = PackedWeights::reusing(Vec::new());
             pack(&params, weight, set.lanes, &mut packed)?;
-            Stored::Packed(packed)
+            Stored::Packed { packed, transformed: Box::new([const { OnceLock::new() }; 3]) }
         };
         let id = NEXT_LAYER.fetch_add(1, Ordering::Relaxed);
-        Ok(Conv { params, set, algorithm, tuning, epilogue, weights, id })
+        Ok(Conv { params, set, algorithm, accuracy, tuning, epilogue, weights, id })
     }
 }
 

@@ -99,6 +99,8 @@
 
 #![deny(rustdoc::broken_intra_doc_links)]
 
+#[doc = include_str!("../docs/accuracy.md")]
+pub mod accuracy {}
 #[cfg(feature = "ndarray")]
 mod arrays;
 mod backward;
@@ -127,6 +129,7 @@ mod slices;
 #[doc = include_str!("../docs/textbook.md")]
 pub mod textbook {}
 mod transpose;
+mod winograd;
 mod workspace;
 
 pub use backward::{
@@ -143,7 +146,7 @@ pub use im2col::{col2im, im2col};
 pub use isa::{ISA_VARIABLE, Isa};
 pub use one_call::{conv1d, conv2d, conv3d};
 pub use parallel::Parallelism;
-pub use plan::{Algorithm, Lowering, Orientation, Plan, Tuning, kernel_names};
+pub use plan::{Accuracy, Algorithm, Lowering, Orientation, Plan, Tuning, kernel_names};
 pub use transpose::{
     ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeBuilder, TransposeParams,
 };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the lowest to the highest; each may import those before it. `gemm::blocking` and `gemm::partition`,
 /// pure arithmetic, come before the plan that asks them; the rest of `gemm` does what a plan says.
-const ORDER: [&str; 34] = [
+const ORDER: [&str; 36] = [
     "element",
     "error",
     "geometry",
@@ -16,6 +16,7 @@ const ORDER: [&str; 34] = [
     "im2col",
     "isa",
     "caches",
+    "winograd",
     "simd",
     "kernel",
     "phases",
@@ -32,6 +33,7 @@ const ORDER: [&str; 34] = [
     "gemm::driver",
     "gemm::phase_blocks",
     "gemm::position_sums",
+    "gemm::winograd_tiles",
     "gemm",
     "workspace",
     "forward",
@@ -42,7 +44,7 @@ const ORDER: [&str; 34] = [
     "arrays",
 ];
 
-const MAY_BE_UNSAFE: [&str; 10] = [
+const MAY_BE_UNSAFE: [&str; 11] = [
     "simd/",
     "kernel/",
     "pack/",
@@ -53,6 +55,7 @@ const MAY_BE_UNSAFE: [&str; 10] = [
     "gemm/position_sums.rs",
     "gemm/position_tiles.rs",
     "gemm/weight_chunks.rs",
+    "gemm/winograd_tiles.rs",
 ];
 
 const MOST_LINES: usize = 500;

@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use common::data::{check, check_some, random};
+use common::data::{check, check_error, check_some, random};
 use common::layer::{self, Layer};
 use common::peak;
 use convgemm::reference::{GradientOracle, Oracle};
-use convgemm::{Algorithm, BackwardOptions, Conv, Element, Isa, Workspace, backward_input, backward_weight};
+use convgemm::{
+    Accuracy, Algorithm, BackwardOptions, Conv, Element, Isa, Workspace, backward_input, backward_weight,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::ThreadPool;
 use row::Row;
@@ -38,9 +40,12 @@ struct Arguments {
     /// Seconds to time each layer for, at least.
     #[arg(long, default_value_t = 0.2)]
     min_time: f64,
-    /// auto, gemm, direct where it applies, or im2col for the baseline, which computes in one thread.
+    /// auto, gemm, direct or winograd-2, winograd-4 or winograd-6 where it applies, or im2col for the baseline, which computes in one thread.
     #[arg(long, default_value = "auto")]
     algorithm: Which,
+    /// exact, or fast: Winograd's algorithm where it is faster.
+    #[arg(long, default_value = "exact")]
+    accuracy: HowExact,
     /// portable, avx2, avx512 or neon; the best unless given.
     #[arg(long, env = convgemm::ISA_VARIABLE)]
     isa: Option<Isa>,
@@ -78,6 +83,27 @@ enum Which {
     Gemm,
     Direct,
     Im2col,
+    #[value(name = "winograd-2")]
+    Winograd2,
+    #[value(name = "winograd-4")]
+    Winograd4,
+    #[value(name = "winograd-6")]
+    Winograd6,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum HowExact {
+    Exact,
+    Fast,
+}
+
+impl From<HowExact> for Accuracy {
+    fn from(how: HowExact) -> Self {
+        match how {
+            HowExact::Exact => Self::Exact,
+            HowExact::Fast => Self::Fast,
+        }
+    }
 }
 
 impl From<Which> for Algorithm {
@@ -87,6 +113,9 @@ impl From<Which> for Algorithm {
             Which::Gemm => Self::Gemm,
             Which::Direct => Self::Direct,
             Which::Im2col => Self::Im2col,
+            Which::Winograd2 => Self::Winograd { tile: 2 },
+            Which::Winograd4 => Self::Winograd { tile: 4 },
+            Which::Winograd6 => Self::Winograd { tile: 6 },
         }
     }
 }
@@ -209,11 +238,17 @@ impl Bench {
             None => (random(geometry.input_len(), 1), random(geometry.weight_len(), 2)),
         };
         let algorithm = self.arguments.algorithm.into();
-        let conv = Conv::<T, D>::with_params(params).isa(self.isa).algorithm(algorithm).build(&weight)?;
+        let accuracy = self.arguments.accuracy.into();
+        let conv = Conv::<T, D>::with_params(params).isa(self.isa).algorithm(algorithm).accuracy(accuracy);
+        let conv = conv.build(&weight)?;
         let mut y = vec![T::from_f64(f64::NAN); geometry.output_len()];
         let mut workspace = Workspace::new();
         self.pool.install(|| conv.forward_into(&x, layer.n, extent, &mut y, &mut workspace))?;
-        check(&Oracle::new(&params, layer.n, extent, &x, &weight)?, &y)?;
+        let oracle = Oracle::new(&params, layer.n, extent, &x, &weight)?;
+        match conv.plan(layer.n, extent)?.relative_error() {
+            None => check(&oracle, &y)?,
+            Some(error) => check_error(&oracle, &y, error)?,
+        }
         if let Some(folder) = &self.arguments.data {
             write(&file(folder, layer, "y"), &y)?;
         }

@@ -35,3 +35,14 @@ pub(crate) fn check_some<T: Element>(
     }
     Ok(())
 }
+
+/// The oracle's value within `error` times the largest, at every element, or at 1 000 of a large problem.
+pub(crate) fn check_error<T: Element, const D: usize>(
+    oracle: &Oracle<'_, T, D>,
+    y: &[T],
+    error: f64,
+) -> Result<()> {
+    let largest = y.iter().fold(0.0, |largest: f64, y| largest.max(y.to_f64().abs()));
+    let expected = |index| Expected { bound: error * largest, ..oracle.expected_at(index) };
+    check_some(y, oracle.geometry().macs(), expected)
+}

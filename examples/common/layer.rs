@@ -41,6 +41,24 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Layer>> {
 }
 
 impl Layer {
+    /// One image of `extent` squared, with a kernel of `kernel` squared and an output of the same size.
+    pub(crate) fn square(c_in: usize, c_out: usize, kernel: usize, extent: usize) -> Self {
+        Self {
+            name: format!("{c_in}-{c_out}.{kernel}x{kernel}.{extent}"),
+            n: 1,
+            c_in,
+            d: None,
+            h: Some(extent),
+            w: extent,
+            c_out,
+            kernel: vec![kernel; 2],
+            stride: vec![1; 2],
+            padding: vec![kernel / 2; 2],
+            dilation: vec![1; 2],
+            groups: 1,
+        }
+    }
+
     fn validate(&self) -> Result<()> {
         let rank = self.rank();
         ensure!((1..=3).contains(&rank), "kernel has {rank} axes; 1 to 3 are supported");

@@ -7,8 +7,10 @@ use crate::epilogue::Epilogue;
 use crate::error::Result;
 use crate::gemm::step::{Addend, Job, PlaneLayout};
 use crate::gemm::tiles::Output;
+use crate::gemm::winograd_tiles::WinogradJob;
 use crate::kernel::KernelSet;
 use crate::pack::buffer::Scratch;
+use crate::pack::transformed::TransformedWeights;
 use crate::pack::weights::PackedWeights;
 use crate::parallel::Parallelism;
 use crate::plan::Plan;
@@ -18,6 +20,8 @@ pub(crate) enum Weights<'a, T> {
     /// `[C_out][k]`.
     Raw(&'a [T]),
     Packed(&'a PackedWeights<T>),
+    /// Those, and for Winograd's products.
+    Transformed(&'a PackedWeights<T>, &'a TransformedWeights<T>),
 }
 
 /// What a call works on: lengths are checked.
@@ -36,13 +40,17 @@ pub(crate) struct Call<'a, T: 'static> {
 /// # Errors
 /// No memory for scratch; nothing has been written then.
 pub(crate) fn run<T: Element>(call: &Call<'_, T>, scratch: &mut Scratch, y: Output<'_, T>) -> Result<()> {
-    match call.weights {
-        Weights::Raw(weight) => materialised::run(call, weight, scratch, y),
-        Weights::Packed(weights) => {
-            let &Call { plan, set, x, residual, epilogue, parallelism, .. } = call;
-            let addend = residual.map_or(Addend::Nothing, Addend::Residual);
-            let layout = PlaneLayout::whole(&plan.shape);
-            Job { plan, set, weights, x, addend, epilogue, y: &y, layout }.run(parallelism, scratch)
-        }
+    let &Call { plan, set, x, residual, epilogue, parallelism, .. } = call;
+    let (weights, transformed) = match call.weights {
+        Weights::Raw(weight) => return materialised::run(call, weight, scratch, y),
+        Weights::Packed(weights) => (weights, None),
+        Weights::Transformed(weights, transformed) => (weights, Some(transformed)),
+    };
+    let addend = residual.map_or(Addend::Nothing, Addend::Residual);
+    let layout = PlaneLayout::whole(&plan.shape);
+    let job = Job { plan, set, weights, x, addend, epilogue, y: &y, layout };
+    match (&plan.winograd, transformed) {
+        (Some(winograd), Some(weights)) => WinogradJob { job, winograd, weights }.run(parallelism, scratch),
+        _ => job.run(parallelism, scratch),
     }
 }

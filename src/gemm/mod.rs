@@ -11,3 +11,4 @@ mod position_tiles;
 pub(crate) mod step;
 pub(crate) mod tiles;
 mod weight_chunks;
+pub(crate) mod winograd_tiles;

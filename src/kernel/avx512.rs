@@ -46,7 +46,8 @@ kernel_set! {
         avx512_f32_direct_s1_1x64: 1 x 4
     }
     strips avx512_f32_direct_copied_8x16: 8 windows avx512_f32_direct_small_1x16
-    rows rows_f32 outer outer_f32 lanewise lanewise_f32 square square_f32 finish finish_f32
+    rows rows_f32 outer outer_f32 lanewise lanewise_f32 square square_f32
+    winograd to_points_f32 from_points_f32 finish finish_f32
 }
 
 kernel_set! {
@@ -76,5 +77,6 @@ kernel_set! {
         avx512_f64_direct_s1_1x32: 1 x 4
     }
     strips avx512_f64_direct_copied_8x8: 8 windows avx512_f64_direct_small_1x8
-    rows rows_f64 outer outer_f64 lanewise lanewise_f64 square square_f64 finish finish_f64
+    rows rows_f64 outer outer_f64 lanewise lanewise_f64 square square_f64
+    winograd to_points_f64 from_points_f64 finish finish_f64
 }

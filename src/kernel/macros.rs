@@ -1,8 +1,12 @@
 //! Loops that are written out, and the tables of what is instantiated.
 
-/// Repeats a body for `$i` in `0..$end`, `$end` ≤ 20, with `$i` a constant each time, so that arrays indexed with it stay in
+/// Repeats a body for `$i` in `0..$end` (or from 1 on), `$end` ≤ 20, with `$i` a constant each time, so that arrays indexed with it stay in
 /// registers: the compiler keeps a `for` over bodies of this size, and the arrays in memory.
 macro_rules! unroll {
+    ($i:ident in 1..$end:expr => $body:expr) => {
+        const { assert!($end <= 20) };
+        unroll!(@ $i, $end, $body; 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19);
+    };
     ($i:ident in 0..$end:expr => $body:expr) => {
         const { assert!($end <= 20) };
         unroll!(@ $i, $end, $body; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19);
@@ -28,7 +32,8 @@ macro_rules! kernel_set {
      $(one { $($one:ident: $one_kernel:literal / $one_stride:literal, $one_rows:literal),+ })?
      $(any { $($any:ident: $any_rows:literal x $any_cols:literal),+ })?
      strips $strips:ident: $strip_vectors:literal windows $windows:ident
-     rows $rows_fn:ident outer $outer:ident lanewise $lanewise:ident square $square:ident finish $finish:ident) => {
+     rows $rows_fn:ident outer $outer:ident lanewise $lanewise:ident square $square:ident winograd $to_points:ident $from_points:ident
+     finish $finish:ident) => {
         $($(
             #[$feature]
             unsafe fn $cname(tiles: &super::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
@@ -110,6 +115,16 @@ macro_rules! kernel_set {
             unsafe { super::square::run::<$vector>(square) }
         }
         #[$feature]
+        unsafe fn $to_points(inputs: &super::PointInputs<<$vector as crate::simd::Vector>::Elem>) {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { super::winograd::to_points::<$vector>(inputs) }
+        }
+        #[$feature]
+        unsafe fn $from_points(outputs: &super::PointOutputs<'_, <$vector as crate::simd::Vector>::Elem>) {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { super::winograd::from_points::<$vector>(outputs) }
+        }
+        #[$feature]
         unsafe fn $finish(
             sums: *const <$vector as crate::simd::Vector>::Elem,
             first_row: usize,
@@ -182,6 +197,8 @@ macro_rules! kernel_set {
             outer: $outer,
             lanewise: $lanewise,
             square: $square,
+            to_points: $to_points,
+            from_points: $from_points,
             shuffled: <$vector as crate::simd::Vector>::SHUFFLED,
             finish: $finish,
         };

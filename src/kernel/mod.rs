@@ -37,6 +37,7 @@ mod rows;
 mod square;
 mod strips;
 mod windows;
+mod winograd;
 
 /// Positions of a channels-in-lanes tile at most: one bit each in [`Tap::mask`], one column each in a transposed store.
 pub(crate) const MAX_POSITIONS: usize = 16;
@@ -299,6 +300,43 @@ impl Columns<'_> {
     pub(crate) const NOWHERE: usize = usize::MAX;
 }
 
+/// Copied rows of the image, to become values at points of Winograd's tiles.
+pub(crate) struct PointInputs<T> {
+    /// As many rows as there are points along the height, of `columns` vectors of channels each. They are written over.
+    pub(crate) strip: *mut T,
+    pub(crate) columns: usize,
+    /// Along the height and the width: 4, 6 or 8; 1 where the kernel has one tap.
+    pub(crate) points: [usize; 2],
+    /// Columns from a tile to the next.
+    pub(crate) step: usize,
+    pub(crate) tiles: usize,
+    /// From a point, counted over both axes, to the next, and from a tile to the next.
+    pub(crate) to: *mut T,
+    pub(crate) to_point: usize,
+    pub(crate) to_tile: usize,
+}
+
+/// Sums at the points of Winograd's tiles that lie side by side, to become outputs.
+pub(crate) struct PointOutputs<'a, T> {
+    /// Vectors of channels; from a point to the next, and from a tile to the next.
+    pub(crate) from: *const T,
+    pub(crate) from_point: usize,
+    pub(crate) from_tile: usize,
+    /// As of [`PointInputs`], and the outputs that come of them.
+    pub(crate) points: [usize; 2],
+    pub(crate) tile: [usize; 2],
+    pub(crate) tiles: usize,
+    /// Room for the outputs of all tiles as vectors of channels, and as many more as a vector has lanes.
+    pub(crate) strip: *mut T,
+    /// Rows that lie in the output; from one to the next.
+    pub(crate) rows: usize,
+    pub(crate) row: usize,
+    /// Of the first row: at most a vector of channels, and the columns that lie in the output.
+    pub(crate) destination: Destination<'a, T>,
+}
+
+pub(crate) type ToPointsFn<T> = unsafe fn(&PointInputs<T>);
+pub(crate) type FromPointsFn<T> = unsafe fn(&PointOutputs<'_, T>);
 pub(crate) type OuterFn<T> = unsafe fn(&Outer<'_, T>);
 pub(crate) type LanewiseFn<T> = unsafe fn(&Lanewise<'_, T>);
 pub(crate) type SquareFn<T> = unsafe fn(&Square<'_, T>);
@@ -409,6 +447,14 @@ pub(crate) struct KernelSet<T: 'static> {
     /// The set's instruction set is available; `cols` columns of the rows are valid for reading, the columns for writing, and
     /// initialised where they are added to. Places are of all columns.
     pub(crate) square: SquareFn<T>,
+    /// # Safety
+    /// The set's instruction set is available; the strip is initialised and valid for writing, and there is room for each point of
+    /// each tile.
+    pub(crate) to_points: ToPointsFn<T>,
+    /// # Safety
+    /// The set's instruction set is available; each point of each tile is valid for reading, the strip for writing and
+    /// initialised, `rows` rows from that of the destination on for writing.
+    pub(crate) from_points: FromPointsFn<T>,
     /// The largest stride at which rows are not copied element by element.
     pub(crate) shuffled: usize,
     pub(crate) finish: FinishFn<T>,

@@ -22,7 +22,8 @@ kernel_set! {
         neon_f32_direct_5s2_4x4: 5/2, 4 x 1
     }
     strips neon_f32_direct_copied_8x4: 8 windows neon_f32_direct_small_1x4
-    rows rows_f32 outer outer_f32 lanewise lanewise_f32 square square_f32 finish finish_f32
+    rows rows_f32 outer outer_f32 lanewise lanewise_f32 square square_f32
+    winograd to_points_f32 from_points_f32 finish finish_f32
 }
 
 kernel_set! {
@@ -43,5 +44,6 @@ kernel_set! {
         neon_f64_direct_5s2_4x2: 5/2, 4 x 1
     }
     strips neon_f64_direct_copied_8x2: 8 windows neon_f64_direct_small_1x2
-    rows rows_f64 outer outer_f64 lanewise lanewise_f64 square square_f64 finish finish_f64
+    rows rows_f64 outer outer_f64 lanewise lanewise_f64 square square_f64
+    winograd to_points_f64 from_points_f64 finish finish_f64
 }

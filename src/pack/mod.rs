@@ -5,4 +5,5 @@ pub(crate) mod buffer;
 pub(crate) mod panels;
 pub(crate) mod segments;
 pub(crate) mod taps;
+pub(crate) mod transformed;
 pub(crate) mod weights;

@@ -2,13 +2,13 @@
 
 mod bands;
 mod cost;
+mod display;
 mod machine;
 mod phased;
 mod tile;
 mod tuning;
 mod weight;
-
-use std::fmt;
+mod winograd;
 
 use crate::element::Element;
 use crate::error::{Error, Result};
@@ -24,8 +24,9 @@ pub(crate) use phased::{InputPlan, Phased, Planned};
 pub(crate) use tile::{Kind, Tile, Tiling, row_blocks};
 use tile::{candidates, direct, direct_tiles};
 use tuning::not_applicable;
-pub use tuning::{Algorithm, Lowering, Orientation, Tuning};
+pub use tuning::{Accuracy, Algorithm, Lowering, Orientation, Tuning};
 pub(crate) use weight::{Block as WeightBlock, InLanes, WeightPlan};
+pub(crate) use winograd::{PointLayout, Winograd};
 
 /// The names of the register tiles for `T` on `isa`, as [`Tuning::kernel`] takes them. Those of the GEMM apply to every
 /// problem, direct ones to some.
@@ -56,6 +57,9 @@ fn parts(work: f64, threads: usize, forced: Option<usize>) -> usize {
     }
 }
 
+/// Tiles of Winograd's algorithm.
+const TILES: [usize; 3] = [2, 4, 6];
+
 /// What a convolution of given extents will run. `Display` explains it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -72,6 +76,7 @@ pub struct Plan {
     pub(crate) blocking: Blocking,
     /// What is copied of the image at a time; none where channels are in the lanes.
     pub(crate) bands: Option<Bands>,
+    pub(crate) winograd: Option<Winograd>,
     parts: Option<usize>,
     scratch_bytes: usize,
     /// Estimated fused multiply-add instructions of one group of one image, everything else counted in those.
@@ -124,12 +129,63 @@ impl Plan {
             extents: tile.extents(set),
             blocking,
             bands,
+            winograd: None,
             parts: tuning.parts,
             scratch_bytes: 0,
             cost,
         };
         plan.scratch_bytes = plan.scratch_lines::<T>(set) * crate::caches::LINE;
         Ok(plan)
+    }
+
+    /// Decides between the exact family and what `accuracy` allows besides.
+    ///
+    /// # Errors
+    /// [`Error::NotApplicable`] where what is forced does not exist for this problem.
+    pub(crate) fn choose<T: Element>(
+        shape: Shape,
+        set: &'static KernelSet<T>,
+        (algorithm, accuracy): (Algorithm, Accuracy),
+        tuning: Tuning,
+    ) -> Result<Self> {
+        if let Algorithm::Winograd { tile } = algorithm {
+            let winograd = Winograd::new(&shape, set, tile).filter(|_| tuning.is_of_parts_alone());
+            return winograd
+                .map(|winograd| Self::fast(shape, set, winograd, tuning))
+                .ok_or_else(|| not_applicable(algorithm, tuning));
+        }
+        let exact = Self::new(shape, set, algorithm, tuning)?;
+        if accuracy == Accuracy::Exact || algorithm != Algorithm::Auto || !tuning.is_of_parts_alone() {
+            return Ok(exact);
+        }
+        let fast = TILES.into_iter().filter_map(|tile| Winograd::new(&shape, set, tile));
+        let fast = fast.map(|winograd| Self::fast(shape, set, winograd, tuning));
+        Ok(fast.chain([exact]).min_by(|a, b| a.cost.total_cmp(&b.cost)).expect("the exact one is there"))
+    }
+
+    fn fast<T: Element>(
+        shape: Shape,
+        set: &'static KernelSet<T>,
+        winograd: Winograd,
+        tuning: Tuning,
+    ) -> Self {
+        let bytes = set.lanes * size_of::<T>();
+        Self {
+            shape,
+            isa: set.isa,
+            dtype: T::NAME,
+            algorithm: Algorithm::Winograd { tile: winograd.tile() },
+            lowering: Lowering::Packed,
+            tiling: None,
+            kernel: winograd.name(),
+            extents: winograd.filters.map(|filter| filter.tile),
+            blocking: Blocking { channels: winograd.chunk, taps: shape.kernel() },
+            bands: None,
+            winograd: Some(winograd),
+            parts: tuning.parts,
+            scratch_bytes: winograd.scratch_lines::<T>(set.lanes) * crate::caches::LINE,
+            cost: winograd.cost(&shape, set.lanes, machine::other(bytes)),
+        }
     }
 
     fn materialised<T: Element>(shape: Shape, isa: Isa, tuning: Tuning) -> Result<Self> {
@@ -158,6 +214,7 @@ impl Plan {
             extents: [shape.out_channels, shape.out_plane()],
             blocking: Blocking { channels: shape.in_channels, taps: shape.kernel() },
             bands: None,
+            winograd: None,
             parts: None,
             scratch_bytes: columns * size_of::<T>(),
             cost: f64::NAN,
@@ -233,13 +290,15 @@ impl Plan {
     /// it to another thread; two for each thread where they are large, so that a thread that is done early can help.
     #[must_use]
     pub fn parts(&self, threads: usize) -> usize {
-        let Some(tiling) = self.tiling.as_ref().filter(|tiling| tiling.tile.kind != Kind::Windows) else {
-            return 1;
+        let most = match (&self.tiling, &self.winograd) {
+            (Some(tiling), _) if tiling.tile.kind != Kind::Windows => tiling.fine.tiles(),
+            (None, Some(winograd)) => winograd.most_parts(&self.shape),
+            _ => return 1,
         };
         let work = self.cost * (self.shape.batch * self.shape.groups) as f64;
         match parts(work, threads, self.parts) {
             0 | 1 => 1,
-            parts => parts.min(tiling.fine.tiles().max(1)),
+            parts => parts.min(most.max(1)),
         }
     }
 
@@ -249,6 +308,13 @@ impl Plan {
         self.scratch_bytes
     }
 
+    /// Of an algorithm outside the exact family, about the largest error over the largest output that is to be expected, in `f32` and
+    /// for data of one size ([`accuracy`](crate::accuracy)); none of an exact one.
+    #[must_use]
+    pub fn relative_error(&self) -> Option<f64> {
+        self.winograd.map(|winograd| winograd.relative_error())
+    }
+
     /// Floating-point operations, two for each term, terms on padding included.
     #[must_use]
     pub fn flops(&self) -> u128 {
@@ -256,49 +322,6 @@ impl Plan {
         2 * (s.batch as u128 * s.groups as u128 * s.out_channels as u128)
             * s.out_plane() as u128
             * s.k() as u128
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = &self.shape;
-        writeln!(
-            f,
-            "GEMM       m = {} channels, n = {} positions, k = {} terms, × {} groups × {} images",
-            s.out_channels,
-            s.out_plane(),
-            s.k(),
-            s.groups,
-            s.batch
-        )?;
-        writeln!(f, "algorithm  {:?}, im2col matrix {:?}", self.algorithm, self.lowering)?;
-        write!(f, "kernel     {} ({}, {}", self.kernel, self.isa, self.dtype)?;
-        match self.orientation() {
-            Some(orientation) => writeln!(
-                f,
-                ", {orientation:?}): tile of {} channels × {} positions",
-                self.extents[0], self.extents[1]
-            )?,
-            None => writeln!(f, ")")?,
-        }
-        writeln!(
-            f,
-            "blocking   {} of {} input channels, {} of {} taps",
-            self.blocking.channels,
-            s.in_channels,
-            self.blocking.tap_count(),
-            s.taps()
-        )?;
-        if let Some(bands) = self.bands {
-            writeln!(f, "bands      of {} × {} output positions", bands.rows, bands.cols)?;
-        }
-        if self.tiling.is_some() {
-            writeln!(f, "why        least estimated cost: {:.3e} vector multiply-adds", self.cost)?;
-        } else {
-            writeln!(f, "why        asked for")?;
-        }
-        writeln!(f, "scratch    {} bytes", self.scratch_bytes)?;
-        write!(f, "work       {} FLOPs", self.flops())
     }
 }
 

@@ -11,6 +11,13 @@ pub enum Algorithm {
     Auto,
     /// This crate's blocked GEMM over the virtual im2col matrix.
     Gemm,
+    /// Winograd's minimal filtering with tiles of `tile` outputs along each axis: 2, 4 or 6 for kernels of 3 taps, 2 or 4 for
+    /// those of 5, at a stride and dilation of 1; axes of one tap are left as they are. Not of the exact family: fewer multiplications,
+    /// and an error that grows with the tile ([`accuracy`](crate::accuracy)). A NaN or ∞ spreads over the tile that reads it.
+    Winograd {
+        /// Outputs of a tile along an axis.
+        tile: usize,
+    },
     /// Sliding windows over one output plane at a time, where a group has few output channels (fewer than a vector has lanes).
     /// The common square kernels at strides of 1 to 3 and, on AVX-512, any at a stride of 1 read the image in place; others read copied
     /// rows, all input channels of a group at a time, which have to fit in the cache.
@@ -18,6 +25,18 @@ pub enum Algorithm {
     /// The im2col matrix in memory and `matrixmultiply`: the baseline. Its sums are not in this crate's order, and
     /// its workspace grows with the image.
     Im2col,
+}
+
+/// How exact a result has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Accuracy {
+    /// The order of summation of the exact family: the same bytes everywhere.
+    #[default]
+    Exact,
+    /// Winograd's algorithm where it is estimated to be faster, with errors of at most about 10⁻⁵ of the largest output in `f32`
+    /// ([`accuracy`](crate::accuracy)); else the exact family.
+    Fast,
 }
 
 /// How the im2col matrix is read.
@@ -66,6 +85,11 @@ pub struct Tuning {
 }
 
 impl Tuning {
+    /// Whether it says nothing but into how many parts the work is cut.
+    pub(super) fn is_of_parts_alone(&self) -> bool {
+        *self == Self { parts: self.parts, ..Self::default() }
+    }
+
     /// Sets how the im2col matrix is read.
     #[must_use]
     pub const fn lowering(mut self, lowering: Lowering) -> Self {
@@ -124,6 +148,13 @@ pub(super) fn not_applicable(algorithm: Algorithm, tuning: Tuning) -> Error {
             what: format!("Algorithm::Direct with {tuning:?}"),
             needs: "fewer output channels in a group than a vector has lanes, windows of a group that fit in the cache, and no tuning of the \
                     GEMM",
+        };
+    }
+    if matches!(algorithm, Algorithm::Winograd { .. }) {
+        return Error::NotApplicable {
+            what: format!("{algorithm:?} with {tuning:?}"),
+            needs: "a kernel of 3 taps (tile 2, 4 or 6) or 5 (tile 2 or 4) along the height or width, 1 or such along the other and 1 \
+                    along the depth, a stride and dilation of 1, and no tuning but of parts",
         };
     }
     let needs = match tuning.lowering {

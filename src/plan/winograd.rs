@@ -1,0 +1,198 @@
+//! Winograd's tiles: whether they apply, how much of what is computed at a time, what it costs.
+
+use std::fmt;
+
+use crate::caches::{Caches, LINE};
+use crate::gemm::partition::{Grid, Pieces};
+use crate::geometry::Shape;
+use crate::kernel::KernelSet;
+use crate::pack::buffer::lines_for;
+use crate::winograd::Filter;
+
+/// Input channels that are transformed together, at most.
+const CHUNK: usize = 512;
+
+/// Columns of the image that are transformed at a time: so many vectors of 8 rows stay in L1.
+const COLUMNS: usize = 48;
+
+/// Tiles whose products are computed at once by a kernel are a multiple of this, if they can be.
+const STEP: usize = 4;
+
+/// How Winograd's algorithm computes a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Winograd {
+    /// Of the height and the width.
+    pub(crate) filters: [Filter; 2],
+    /// Tiles of a plane.
+    pub(crate) tiles: [usize; 2],
+    /// Tiles that are computed together, at most, and those side by side that are transformed together.
+    pub(crate) block: usize,
+    pub(crate) run: usize,
+    /// Output channels that are computed together: a multiple of the lanes.
+    pub(crate) channels: usize,
+    /// Input channels that are transformed together.
+    pub(crate) chunk: usize,
+    /// Tiles of all planes.
+    positions: usize,
+}
+
+/// How values and sums at points lie in scratch, in elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PointLayout {
+    /// From a tile to the next, and from a point to the next.
+    pub(crate) tile: usize,
+    pub(crate) point: usize,
+}
+
+impl PointLayout {
+    /// For `tiles` of so many channels: an odd number of cache lines apart, so that they do not fall on the same sets.
+    fn new<T>(tiles: usize, channels: usize) -> Self {
+        let odd = |len: usize| (lines_for::<T>(len) | 1) * (LINE / size_of::<T>());
+        let tile = odd(channels);
+        Self { tile, point: odd(tiles * tile) }
+    }
+}
+
+impl Winograd {
+    /// With tiles of `tile` outputs along each axis, if there are such.
+    pub(crate) fn new<T>(shape: &Shape, set: &KernelSet<T>, tile: usize) -> Option<Self> {
+        let [depth, height, width] = shape.axes;
+        let plain =
+            shape.axes.iter().all(|axis| axis.stride == 1 && (axis.kernel == 1 || axis.dilation == 1));
+        let planes = depth.kernel == 1 && depth.pad_begin == 0 && depth.input == depth.output;
+        if !plain || !planes || height.kernel * width.kernel == 1 {
+            return None;
+        }
+        let filters = [Filter::new(height.kernel, tile)?, Filter::new(width.kernel, tile)?];
+        let [rows, cols] = [height, width].map(|axis| axis.output);
+        let tiles = [rows.div_ceil(filters[0].tile), cols.div_ceil(filters[1].tile)];
+        let positions = shape.batch * depth.output * tiles[0] * tiles[1];
+        let chunk = shape.in_channels.min(CHUNK);
+        let points: usize = filters.map(Filter::points).iter().product();
+        // The inputs take what L2 has, beside the weights that go by; of wide layers more, lest these be read for a few tiles.
+        let caches = Caches::here();
+        let of = |channels: usize| points * PointLayout::new::<T>(1, channels).tile * size_of::<T>();
+        let block = (caches.inputs() / of(chunk)).max((Caches::most_inputs() / of(chunk)).min(4 * STEP));
+        let block = block.min(caches.sums() / of(2 * set.lanes)).min(positions.next_multiple_of(STEP));
+        let block = if block > STEP { block - block % STEP } else { block.max(1) };
+        let pairs = caches.sums() / (points * block * size_of::<T>()) / (2 * set.lanes);
+        let channels = (pairs.max(1) * 2 * set.lanes).min(shape.out_channels.next_multiple_of(set.lanes));
+        let run = (COLUMNS.saturating_sub(filters[1].kernel - 1) / filters[1].tile).clamp(1, tiles[1]);
+        Some(Self { filters, tiles, block, run, channels, chunk, positions })
+    }
+
+    /// Outputs of a tile along an axis.
+    pub(crate) fn tile(&self) -> usize {
+        self.filters.iter().map(|filter| filter.tile).max().unwrap_or(1)
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self.tile() {
+            2 => "winograd_2",
+            4 => "winograd_4",
+            _ => "winograd_6",
+        }
+    }
+
+    /// Points of a tile.
+    pub(crate) fn points(&self) -> usize {
+        self.filters.map(Filter::points).iter().product()
+    }
+
+    /// About the largest error over the largest output, in single precision: see `docs/accuracy.md`.
+    pub(super) fn relative_error(&self) -> f64 {
+        match self.filters.map(Filter::points).into_iter().max() {
+            Some(..=4) => 6e-7,
+            Some(6) => 3e-6,
+            _ => 1e-5,
+        }
+    }
+
+    /// Input channels whose products are one chain of multiply-adds, at most; the sums of such chains are added in order. That is part of
+    /// what the result is, and the same on every machine: shorter ones round less, and what 8 points round counts most.
+    pub(crate) fn chain(&self) -> usize {
+        if self.filters.iter().any(|filter| filter.points() == 8) { 32 } else { 128 }
+    }
+
+    /// How the values of a block's inputs lie.
+    pub(crate) fn inputs<T>(&self) -> PointLayout {
+        PointLayout::new::<T>(self.block, self.chunk)
+    }
+
+    /// How the sums of a block's products lie.
+    pub(crate) fn sums<T>(&self) -> PointLayout {
+        PointLayout::new::<T>(self.block, self.channels)
+    }
+
+    /// Columns of the image that a run of tiles reads.
+    pub(crate) fn columns(&self, tiles: usize) -> usize {
+        (tiles - 1) * self.filters[1].tile + self.filters[1].points()
+    }
+
+    /// Elements of scratch for the rows of the image, or the output, of a run of tiles.
+    pub(crate) fn strip_len(&self, lanes: usize) -> usize {
+        let [height, width] = self.filters;
+        let inputs = height.points() * self.columns(self.run);
+        let outputs = height.tile * self.run * width.tile + lanes;
+        inputs.max(outputs) * lanes
+    }
+
+    /// Cache lines of scratch for one part; what [`crate::gemm::winograd_tiles`] takes.
+    pub(super) fn scratch_lines<T>(&self, lanes: usize) -> usize {
+        let points = self.points();
+        lines_for::<T>(points * self.inputs::<T>().point)
+            + lines_for::<T>(points * self.sums::<T>().point)
+            + lines_for::<T>(self.strip_len(lanes))
+            + lines_for::<usize>(self.block)
+    }
+
+    /// The output in pieces: blocks of channels, and tiles of all images.
+    pub(crate) fn grid(&self, shape: &Shape, lanes: usize, parts: usize) -> Grid {
+        let channels = Pieces { len: shape.out_channels, piece: self.channels, step: lanes };
+        let positions = Pieces { len: self.positions, piece: STEP, step: STEP };
+        // Where there are few tiles for the weights, those are shared out, and the inputs transformed in each part.
+        let few = self.positions / parts.max(1) < 4 * STEP;
+        Grid::new(1, shape.groups, channels, positions, few)
+    }
+
+    /// Parts that there can be.
+    pub(super) fn most_parts(&self, shape: &Shape) -> usize {
+        shape.groups * self.positions.div_ceil(STEP) * shape.out_channels.div_ceil(self.channels)
+    }
+
+    /// What one group of one image takes, in vector multiply-adds.
+    pub(super) fn cost(&self, shape: &Shape, lanes: usize, other: f64) -> f64 {
+        let [height, width] = self.filters.map(|filter| [filter.points() as f64, filter.tile as f64]);
+        let tiles = (self.tiles[0] * self.tiles[1] * shape.axes[0].output) as f64;
+        let vectors = |channels: usize| channels.div_ceil(lanes) as f64;
+        let (inputs, outputs) = (vectors(shape.in_channels), vectors(shape.out_channels));
+        let products = self.points() as f64 * tiles * shape.in_channels as f64 * outputs;
+        // Loads, stores and sums of each row and column.
+        let line = |points: f64, results: f64| points + results + 3.0 * points;
+        let copied = 4.0 * height[0] * width[1];
+        let input = copied + width[1] * line(height[0], height[0]) + height[0] * line(width[0], width[0]);
+        let output = width[0] * line(height[0], height[1]) + height[1] * line(width[0], width[1]) + copied;
+        let chunks = shape.in_channels.div_ceil(self.chunk);
+        let repeated = if chunks > 1 { shape.out_channels.div_ceil(self.channels) as f64 } else { 1.0 };
+        let transforms = other * tiles * (inputs * input * repeated + outputs * output);
+        // Weights come from L3 or memory, once for each block of tiles.
+        let weights = self.points() as f64 * shape.in_channels as f64 * outputs;
+        let blocks = (tiles / self.block as f64).max(1.0);
+        products + transforms + weights * blocks
+    }
+}
+
+impl fmt::Display for Winograd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [[rows, cols], [taps, across]] =
+            [self.filters.map(|filter| filter.tile), self.filters.map(|filter| filter.kernel)];
+        write!(
+            f,
+            "F({rows}×{cols}, {taps}×{across}), {} products for {}, {} tiles and {} channels at a time",
+            self.points(),
+            rows * cols * taps * across,
+            self.block,
+            self.channels
+        )
+    }
+}
