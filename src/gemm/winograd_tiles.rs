@@ -73,13 +73,16 @@ impl<T: Element> WinogradJob<'_, T> {
     fn run_task(&self, task: &Task, buffers: &mut Buffers<'_, T>) {
         let (shape, winograd) = (&self.job.plan.shape, self.winograd);
         // As many in each block, but whole steps of the kernel.
-        let count = task.positions.len();
-        let block = count.div_ceil(count.div_ceil(winograd.block)).next_multiple_of(4).min(winograd.block);
+        let even = |len: usize, most: usize, step: usize| {
+            len.div_ceil(len.div_ceil(most)).next_multiple_of(step).min(most)
+        };
+        let block = even(task.positions.len(), winograd.block, 4);
+        let together = even(task.channels.len(), winograd.channels, 2 * self.job.set.lanes);
         for first in task.positions.clone().step_by(block) {
             let block = first..task.positions.end.min(first + block);
             let mut filled = None;
-            for channel in task.channels.clone().step_by(winograd.channels) {
-                let channels = channel..task.channels.end.min(channel + winograd.channels);
+            for channel in task.channels.clone().step_by(together) {
+                let channels = channel..task.channels.end.min(channel + together);
                 for first in (0..shape.in_channels).step_by(winograd.chunk) {
                     let chunk = first..shape.in_channels.min(first + winograd.chunk);
                     if filled != Some(first) {

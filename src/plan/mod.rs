@@ -169,7 +169,6 @@ impl Plan {
         winograd: Winograd,
         tuning: Tuning,
     ) -> Self {
-        let bytes = set.lanes * size_of::<T>();
         Self {
             shape,
             isa: set.isa,
@@ -184,7 +183,7 @@ impl Plan {
             winograd: Some(winograd),
             parts: tuning.parts,
             scratch_bytes: winograd.scratch_lines::<T>(set.lanes) * crate::caches::LINE,
-            cost: winograd.cost(&shape, set.lanes, machine::other(bytes)),
+            cost: winograd.cost(&shape, set.lanes, set.lanes * size_of::<T>()),
         }
     }
 
@@ -296,7 +295,12 @@ impl Plan {
             _ => return 1,
         };
         let work = self.cost * (self.shape.batch * self.shape.groups) as f64;
-        match parts(work, threads, self.parts) {
+        let parts = match (&self.winograd, self.parts) {
+            // The fewer, the less often weights are read and inputs transformed.
+            (Some(winograd), None) => parts(work, threads, None).min(threads.max(winograd.blocks())),
+            _ => parts(work, threads, self.parts),
+        };
+        match parts {
             0 | 1 => 1,
             parts => parts.min(most.max(1)),
         }

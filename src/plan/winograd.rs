@@ -9,6 +9,8 @@ use crate::kernel::KernelSet;
 use crate::pack::buffer::lines_for;
 use crate::winograd::Filter;
 
+use super::machine::other;
+
 /// Input channels that are transformed together, at most.
 const CHUNK: usize = 512;
 
@@ -17,6 +19,9 @@ const COLUMNS: usize = 48;
 
 /// Tiles whose products are computed at once by a kernel are a multiple of this, if they can be.
 const STEP: usize = 4;
+
+/// Bytes of transformed weights from which on they are read from memory.
+const OUT_OF_CACHE: f64 = 14.0 * 1024.0 * 1024.0;
 
 /// How Winograd's algorithm computes a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,39 +151,51 @@ impl Winograd {
             + lines_for::<usize>(self.block)
     }
 
-    /// The output in pieces: blocks of channels, and tiles of all images.
+    /// The output in pieces for so many parts: tiles of all images; where there are few for the weights that are read, channels, and the
+    /// inputs are transformed in each part.
     pub(crate) fn grid(&self, shape: &Shape, lanes: usize, parts: usize) -> Grid {
-        let channels = Pieces { len: shape.out_channels, piece: self.channels, step: lanes };
-        let positions = Pieces { len: self.positions, piece: STEP, step: STEP };
-        // Where there are few tiles for the weights, those are shared out, and the inputs transformed in each part.
-        let few = self.positions / parts.max(1) < 4 * STEP;
+        let (channels, positions) = (shape.out_channels, self.positions.max(1));
+        let few = positions / parts.max(1) < 4 * STEP;
+        let channels = Pieces { len: channels, piece: if few { 2 * lanes } else { channels }, step: lanes };
+        let piece = if few { positions } else { STEP };
+        let positions = Pieces { len: self.positions, piece, step: STEP };
         Grid::new(1, shape.groups, channels, positions, few)
+    }
+
+    /// Blocks of tiles.
+    pub(super) fn blocks(&self) -> usize {
+        self.positions.div_ceil(self.block)
     }
 
     /// Parts that there can be.
     pub(super) fn most_parts(&self, shape: &Shape) -> usize {
-        shape.groups * self.positions.div_ceil(STEP) * shape.out_channels.div_ceil(self.channels)
+        shape.groups * self.positions.div_ceil(STEP).max(shape.out_channels.div_ceil(self.channels))
     }
 
-    /// What one group of one image takes, in vector multiply-adds.
-    pub(super) fn cost(&self, shape: &Shape, lanes: usize, other: f64) -> f64 {
+    /// What one group of one image takes, in vector multiply-adds of `bytes`. The numbers were fitted to what 41 layers took with each
+    /// tile, most of them within 10 %.
+    pub(super) fn cost(&self, shape: &Shape, lanes: usize, bytes: usize) -> f64 {
         let [height, width] = self.filters.map(|filter| [filter.points() as f64, filter.tile as f64]);
         let tiles = (self.tiles[0] * self.tiles[1] * shape.axes[0].output) as f64;
         let vectors = |channels: usize| channels.div_ceil(lanes) as f64;
         let (inputs, outputs) = (vectors(shape.in_channels), vectors(shape.out_channels));
-        let products = self.points() as f64 * tiles * shape.in_channels as f64 * outputs;
-        // Loads, stores and sums of each row and column.
-        let line = |points: f64, results: f64| points + results + 3.0 * points;
+        // Sums are loaded and stored once for each chain.
+        let chain = self.chain().min(shape.in_channels) as f64;
+        let products =
+            self.points() as f64 * tiles * shape.in_channels as f64 * outputs * (1.06 + 4.0 / chain);
+        // Loads, stores and arithmetic of each row and column, and copying with lanes and positions exchanged.
+        let line = |points: f64, results: f64| 4.0 * points + results;
         let copied = 4.0 * height[0] * width[1];
         let input = copied + width[1] * line(height[0], height[0]) + height[0] * line(width[0], width[0]);
         let output = width[0] * line(height[0], height[1]) + height[1] * line(width[0], width[1]) + copied;
         let chunks = shape.in_channels.div_ceil(self.chunk);
         let repeated = if chunks > 1 { shape.out_channels.div_ceil(self.channels) as f64 } else { 1.0 };
-        let transforms = other * tiles * (inputs * input * repeated + outputs * output);
-        // Weights come from L3 or memory, once for each block of tiles.
-        let weights = self.points() as f64 * shape.in_channels as f64 * outputs;
-        let blocks = (tiles / self.block as f64).max(1.0);
-        products + transforms + weights * blocks
+        let transforms = 0.7 * tiles * (inputs * input * repeated + outputs * output);
+        // Weights come from L3, or from memory, once for each block of tiles.
+        let weights = self.points() as f64 * shape.in_channels as f64 * outputs * bytes as f64;
+        let line = if weights > OUT_OF_CACHE { 11.0 } else { 0.9 };
+        let weights = weights / LINE as f64 * line * (tiles / self.block as f64).max(1.0);
+        products + other(bytes) * (transforms + weights)
     }
 }
 
