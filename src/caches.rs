@@ -39,7 +39,7 @@ impl Caches {
 
     /// What the inputs of Winograd's tiles may fill, so that they and the sums stay in L2; and where there would be few tiles otherwise.
     pub(crate) fn inputs(self) -> usize {
-        (self.l2 / 8 * 5).min(Self::most_inputs())
+        (self.l2 / 2).min(Self::most_inputs())
     }
 
     /// As [`Caches::inputs`].

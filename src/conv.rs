@@ -10,14 +10,14 @@ use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Argument, Result, check_len};
 use crate::forward::{self, Call, Weights};
 use crate::gemm::tiles::{Output, collect};
-use crate::geometry::{Geometry, Padding, Params, Shape};
+use crate::geometry::{Geometry, Padding, Params};
 use crate::isa::{Available, Isa};
 use crate::kernel::{self, KernelSet};
 use crate::pack::buffer::Scratch;
 use crate::pack::transformed::TransformedWeights;
 use crate::pack::weights::{PackedWeights, pack};
 use crate::parallel::Parallelism;
-use crate::plan::{Accuracy, Algorithm, Plan, Tuning, Winograd};
+use crate::plan::{Accuracy, Algorithm, Given, Plan, Tuning};
 use crate::workspace::{Key, NEXT_LAYER, Workspace};
 
 /// A convolution layer over `D` spatial axes: weights packed for this machine, ready for images of any size and
@@ -74,7 +74,7 @@ impl<T: Element> Stored<T> {
     ///
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
-    fn of(&self, plan: &Plan, lanes: usize) -> Result<Weights<'_, T>> {
+    fn of(&self, plan: &Plan, set: &KernelSet<T>) -> Result<Weights<'_, T>> {
         let (packed, transformed) = match self {
             Self::Raw(raw) => return Ok(Weights::Raw(raw)),
             Self::Packed { packed, transformed } => (packed, transformed),
@@ -84,7 +84,8 @@ impl<T: Element> Stored<T> {
         let weights = if let Some(weights) = known.get() {
             weights
         } else {
-            let weights = transform(&plan.shape, winograd, packed, lanes)?;
+            let mut weights = TransformedWeights::new();
+            weights.fill(&plan.shape, winograd.filters, packed, set)?;
             known.get_or_init(|| weights)
         };
         Ok(Weights::Transformed(packed, weights))
@@ -190,7 +191,7 @@ impl<T: Element, const D: usize> Conv<T, D> {
     /// Those of [`Conv::geometry`]; a tuning that does not apply to these extents.
     pub fn plan(&self, batch: usize, extent: [usize; D]) -> Result<Plan> {
         let shape = self.geometry(batch, extent)?.shape;
-        Plan::choose(shape, self.set, (self.algorithm, self.accuracy), self.tuning)
+        Plan::choose(shape, self.set, (self.algorithm, self.accuracy), self.tuning, Given::Once)
     }
 
     /// What this layer computes.
@@ -216,7 +217,7 @@ impl<T: Element, const D: usize> Conv<T, D> {
             Stored::Packed { packed, transformed } => {
                 pack(&self.params, weight, self.set.lanes, packed)?;
                 for known in transformed.iter_mut().filter_map(OnceLock::get_mut) {
-                    known.fill(packed, self.set.lanes)?;
+                    known.refill(packed, self.set)?;
                 }
             }
         }
@@ -246,7 +247,7 @@ impl<T: Element, const D: usize> Conv<T, D> {
         let key = Key::new(self.id, batch, extent);
         let Workspace { scratch, plan, .. } = workspace;
         let plan = plan.get(key, || self.plan(batch, extent))?;
-        let weights = self.weights.of(plan, self.set.lanes)?;
+        let weights = self.weights.of(plan, self.set)?;
         let call = Call {
             plan,
             set: self.set,
@@ -258,21 +259,6 @@ impl<T: Element, const D: usize> Conv<T, D> {
         };
         checked(&call, scratch, y)
     }
-}
-
-/// Weights for Winograd's tiles.
-///
-/// # Errors
-/// [`crate::Error::OutOfMemory`].
-fn transform<T: Element>(
-    shape: &Shape,
-    winograd: &Winograd,
-    packed: &PackedWeights<T>,
-    lanes: usize,
-) -> Result<TransformedWeights<T>> {
-    let mut weights = TransformedWeights::reusing(Vec::new(), shape, winograd.filters);
-    weights.fill(packed, lanes)?;
-    Ok(weights)
 }
 
 impl<T: Element, const D: usize> fmt::Debug for Conv<T, D> {

@@ -58,9 +58,11 @@ macro_rules! element {
             fn times(self, b: Self) -> Self {
                 self * b
             }
+            #[inline(always)]
             fn to_f64(self) -> f64 {
                 f64::from(self)
             }
+            #[inline(always)]
             #[allow(clippy::cast_possible_truncation)]
             fn from_f64(x: f64) -> Self {
                 x as $t

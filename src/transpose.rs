@@ -17,7 +17,7 @@ use crate::isa::{Available, Isa};
 use crate::kernel::{self, KernelSet};
 use crate::pack::weights::PackedWeights;
 use crate::parallel::Parallelism;
-use crate::plan::InputPlan;
+use crate::plan::{InputPlan, Manner};
 use crate::workspace::{Key, NEXT_LAYER, Workspace};
 
 /// A transposed convolution over `D` spatial axes: each element of the input adds the kernel, scaled, to the output, a stride
@@ -306,9 +306,10 @@ impl<T: Element, const D: usize> ConvTranspose<T, D> {
         }
         let Workspace { scratch, transposed, .. } = workspace;
         let key = Key::new(self.id, batch, extent);
-        let plan = transposed.get(key, || InputPlan::new(geometry.shape, self.set, false))?;
+        let plan = transposed.get(key, || InputPlan::new(geometry.shape, self.set, Manner::default()))?;
         let (set, weights, epilogue) = (self.set, &self.weights[..], &self.epilogue);
-        InputCall { plan, set, weights, x, add: false, epilogue, parallelism }.run(scratch, y)
+        InputCall { plan, set, weights, transformed: None, x, add: false, epilogue, parallelism }
+            .run(scratch, y)
     }
 }
 

@@ -140,44 +140,18 @@ impl Filter {
 
 /// G for both axes of a plane.
 pub(crate) struct WeightTransform {
-    filters: [Filter; 2],
-    rows: [[[f64; MOST_TAPS]; MOST_POINTS]; 2],
+    /// Taps and points of each axis.
+    pub(crate) taps: [usize; 2],
+    pub(crate) points: [usize; 2],
+    /// For each axis and point what each tap is multiplied by.
+    pub(crate) rows: [[[f64; MOST_TAPS]; MOST_POINTS]; 2],
 }
 
 impl WeightTransform {
     pub(crate) fn new(filters: [Filter; 2]) -> Self {
-        Self { filters, rows: filters.map(Filter::weight_rows) }
+        let taps = filters.map(|filter| filter.kernel);
+        Self { taps, points: filters.map(Filter::points), rows: filters.map(Filter::weight_rows) }
     }
-
-    /// Calls `put` with each point, counted over both axes, and the values there of as many kernels as there are in `taps` of each tap.
-    pub(crate) fn apply<const N: usize>(&self, taps: &[[f64; N]], mut put: impl FnMut(usize, &[f64; N])) {
-        let [height, width] = self.filters;
-        for i in 0..height.points() {
-            let mut half = [[0.0; N]; MOST_TAPS];
-            for (w, half) in half.iter_mut().enumerate().take(width.kernel) {
-                *half = weighted(&self.rows[0][i], taps.iter().skip(w).step_by(width.kernel), height.kernel);
-            }
-            for j in 0..width.points() {
-                let values = weighted(&self.rows[1][j], half.iter(), width.kernel);
-                put(i * width.points() + j, &values);
-            }
-        }
-    }
-}
-
-/// The sum of the first `count` of `values` times their weights.
-fn weighted<'a, const N: usize>(
-    weights: &[f64; MOST_TAPS],
-    values: impl Iterator<Item = &'a [f64; N]>,
-    count: usize,
-) -> [f64; N] {
-    let mut sums = [0.0; N];
-    for (weight, values) in weights.iter().zip(values).take(count) {
-        for (sum, value) in sums.iter_mut().zip(values) {
-            *sum += weight * value;
-        }
-    }
-    sums
 }
 
 #[cfg(test)]

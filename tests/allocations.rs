@@ -10,8 +10,8 @@ use std::cell::Cell;
 
 use common::{Extras, Problem, Way, activations, announce, reduced, ways};
 use convgemm::{
-    Activation, Algorithm, BackwardOptions, Conv, ConvTranspose, Element, ForwardOptions, ISA_VARIABLE, Isa,
-    Parallelism, Params, Workspace, backward_bias, backward_input, backward_weight,
+    Accuracy, Activation, Algorithm, BackwardOptions, Conv, ConvTranspose, Element, ForwardOptions,
+    ISA_VARIABLE, Isa, Parallelism, Params, Workspace, backward_bias, backward_input, backward_weight,
 };
 
 /// What a thread allocated since the counts were set to 0.
@@ -294,6 +294,37 @@ fn errors_of_lengths_allocate_nothing() {
     let (mut workspace, mut y) = (Workspace::new(), [0.0; 2]);
     let mut call = || assert!(conv.forward_into(&[1.0; 5], 1, [5], &mut y, &mut workspace).is_err());
     assert_eq!(counted(&mut call), Counts::default());
+}
+
+/// Winograd's tiles: scratch is what the plan says, weights are transformed by the first call alone; in gradients as well.
+#[test]
+fn winograds_tiles_allocate_once_on_every_isa() {
+    announce("winograds_tiles_allocate_once");
+    let params = Params::<2>::new(32, 40, [3, 3]).padding([1, 1]);
+    let problem = Problem::new(params, 2, [14, 19]);
+    for (isa, tile) in Isa::available().into_iter().flat_map(|isa| [2, 4, 6].map(|tile| (isa, tile))) {
+        let way = Way { algorithm: Algorithm::Winograd { tile }, ..Way::auto(isa) };
+        let mut layer = Layer::<f32, 2>::new(&problem, way, &Extras::all());
+        layer.assert_steady(way, &mut Workspace::new());
+        let planned = layer.conv.plan(2, [14, 19]).unwrap().scratch_bytes();
+        let first = counted(|| layer.run(&mut Workspace::new()));
+        assert!(
+            first.peak as usize <= planned.next_multiple_of(LINE),
+            "{way:?}: {first:?}, {planned} planned"
+        );
+        let data = problem.reals::<f32>(3);
+        assert_eq!(counted(|| layer.conv.update_weight(&data.weight).unwrap()), Counts::default(), "{way:?}");
+        let (geometry, mut workspace) = (params.geometry(2, [14, 19]).unwrap(), Workspace::new());
+        let options =
+            BackwardOptions::new().isa(isa).accuracy(Accuracy::Fast).parallelism(Parallelism::Serial);
+        let mut dx = vec![0.0; geometry.input_len()];
+        let mut gradient = || {
+            backward_input(&geometry, &data.residual, &data.weight, &options, &mut dx, &mut workspace)
+                .unwrap();
+        };
+        gradient();
+        assert_eq!(counted(&mut gradient), Counts::default(), "{isa}");
+    }
 }
 
 /// Of each part; a thread has two at most.

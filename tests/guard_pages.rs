@@ -10,6 +10,8 @@ mod guarded_direct;
 mod guarded_gradients;
 #[path = "shapes.rs"]
 mod guarded_shapes;
+#[path = "winograd.rs"]
+mod guarded_winograd;
 
 use common::guarded::{Guarding, SIDE_VARIABLE, Side};
 use common::{Expected, Extras, Problem, Way, announce, direct_ways, holds_positions, this_binary, ways};

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Data, Extras, Problem, announce, assert_same_bits, emulated, reduced};
 use convgemm::{
-    Accuracy, Activation, Algorithm, Conv, ConvBuilder, Element, Error, ForwardOptions, Isa, Parallelism,
-    Params, Tuning, Workspace,
+    Accuracy, Activation, Algorithm, BackwardOptions, Conv, ConvBuilder, Element, Error, ForwardOptions, Isa,
+    Parallelism, Params, Tuning, Workspace, backward_input,
 };
 
 /// Largest error over largest output, or what one may well be, that a plan may have here, in units of the last place, by the larger number of points along an axis:
@@ -57,14 +57,9 @@ fn forward<T: Element, const D: usize>(
     options: &ForwardOptions<'_, T>,
     workspace: &mut Workspace,
 ) -> Vec<T> {
-    let canaries = 64;
-    let len = conv.geometry(problem.batch, problem.extent).unwrap().output_len();
-    let mut y = vec![T::from_f64(f64::NAN); len + 2 * canaries];
-    let inside = &mut y[canaries..canaries + len];
-    conv.forward_with(&data.x, problem.batch, problem.extent, options, inside, workspace).unwrap();
-    let around = y[..canaries].iter().chain(&y[canaries + len..]);
-    assert!(around.into_iter().all(|y| y.to_f64().is_nan()), "written outside of the output");
-    y[canaries..canaries + len].to_vec()
+    let mut y = vec![T::from_f64(f64::NAN); data.residual.len()];
+    conv.forward_with(&data.x, problem.batch, problem.extent, options, &mut y, workspace).unwrap();
+    y
 }
 
 /// Every tile on every instruction set, with bias, residual and activation.
@@ -84,8 +79,7 @@ fn check<T: Element, const D: usize>(problem: &Problem<D>, tiles: &[usize], acti
                 builder(problem, &data, activation, isa).algorithm(algorithm).build(&data.weight).unwrap();
             let plan = conv.plan(problem.batch, problem.extent).unwrap();
             assert_eq!(plan.algorithm(), algorithm);
-            let options = ForwardOptions::new().residual(&data.residual);
-            let y = forward(problem, &conv, &data, &options, &mut workspace);
+            let y = problem.run_conv(&conv, &data, true, &mut workspace);
             for (i, (y, exact)) in y.iter().zip(&exact).enumerate() {
                 let off = (y.to_f64() - exact).abs() / scale;
                 assert!(
@@ -246,6 +240,32 @@ fn the_choice_does_not_depend_on_the_batch() {
             let chosen = [1, 2, 7, 32].map(|batch| conv.plan(batch, extent).unwrap().algorithm());
             assert!(chosen.iter().all(|a| *a == chosen[0]), "{c} {extent:?}: {chosen:?}");
         }
+    }
+}
+
+/// The input gradient is a convolution by the same tiles where that is asked for; the weight gradient stays exact.
+#[test]
+fn fast_input_gradients() {
+    let problem = Problem::new(Params::new(48, 64, [3, 3]).padding([1, 1]), 2, [40, 41]);
+    let data = problem.reals::<f32>(11);
+    let geometry = problem.params.geometry(problem.batch, problem.extent).unwrap();
+    let mut workspace = Workspace::new();
+    let mut gradient = |options: &BackwardOptions, fill: f32| {
+        let mut dx = vec![fill; data.x.len()];
+        backward_input(&geometry, &data.residual, &data.weight, options, &mut dx, &mut workspace).unwrap();
+        dx
+    };
+    for isa in Isa::available().into_iter().filter(|isa| isa.is_fused()) {
+        let options = BackwardOptions::new().isa(isa);
+        let exact = gradient(&options, f32::NAN);
+        let fast = gradient(&options.accuracy(Accuracy::Fast), f32::NAN);
+        let added = gradient(&options.accuracy(Accuracy::Fast).accumulate(true), 2.0);
+        let scale = exact.iter().fold(0.0, |largest: f32, y| largest.max(y.abs()));
+        for (i, (fast, exact)) in fast.iter().zip(&exact).enumerate() {
+            assert!((fast - exact).abs() <= 2e-5 * scale, "{i} on {isa}: {fast}, not {exact}");
+            assert_eq!(added[i].to_bits(), (fast + 2.0).to_bits(), "{i} on {isa}");
+        }
+        assert_ne!(fast, exact, "the same bytes on {isa}: Winograd's tiles were not used");
     }
 }
 

@@ -14,10 +14,11 @@ use crate::geometry::{Geometry, Params, Shape};
 use crate::isa::Available;
 use crate::kernel::{self, KernelSet};
 use crate::pack::buffer::Scratch;
+use crate::pack::transformed::TransformedWeights;
 use crate::pack::weights::{PackedWeights, Read, pack};
 use crate::parallel::Parallelism;
 use crate::phases::phase_taps;
-use crate::plan::InputPlan;
+use crate::plan::{InputPlan, Manner};
 use crate::workspace::Workspace;
 
 /// The gradient with respect to the input: `∂L/∂x` from `∂L/∂y`.
@@ -61,9 +62,9 @@ pub fn backward_input<T: Element, const D: usize>(
         return Ok(());
     }
     let Workspace { scratch, states, packed, .. } = workspace;
-    let state = State::of(states, (geometry.shape, Of::Gradient, options.accumulate), set)?;
+    let state = State::of(states, (geometry.shape, Of::Gradient, manner(options)), set)?;
     let weights = packed_in(packed);
-    pack_phases(geometry.params(), weight, set, Some(&state.plan), weights)?;
+    pack_phases(geometry.params(), weight, set, Some(&state.plan), &mut weights.phases)?;
     state.run(output_gradient, weights, options, scratch, Output::new(input_gradient))
 }
 
@@ -81,13 +82,17 @@ pub(crate) fn convolve<T: Element, const D: usize>(
 ) -> Result<()> {
     let set = kernel::set::<T>(Available::choose(options.isa)?);
     let Workspace { scratch, states, packed, .. } = workspace;
-    let state = State::of(states, (geometry.shape, Of::Convolution, options.accumulate), set)?;
+    let state = State::of(states, (geometry.shape, Of::Convolution, manner(options)), set)?;
     let weights = packed_in(packed);
-    if weights.is_empty() {
-        weights.push(PackedWeights::reusing(Vec::new()));
+    if weights.phases.is_empty() {
+        weights.phases.push(PackedWeights::reusing(Vec::new()));
     }
-    pack(geometry.params(), weight, set.lanes, &mut weights[0])?;
+    pack(geometry.params(), weight, set.lanes, &mut weights.phases[0])?;
     state.run(input, weights, options, scratch, Output::new(output))
+}
+
+fn manner(options: &BackwardOptions) -> Manner {
+    Manner { add: options.accumulate, accuracy: options.accuracy }
 }
 
 /// What is computed.
@@ -105,8 +110,7 @@ const STATES: usize = 64;
 struct State<T: 'static> {
     shape: Shape,
     of: Of,
-    /// Whether it is added to what is there.
-    add: bool,
+    manner: Manner,
     set: &'static KernelSet<T>,
     plan: InputPlan,
     /// Of nothing.
@@ -116,25 +120,25 @@ struct State<T: 'static> {
 impl<T: Element> State<T> {
     fn of<'w>(
         states: &'w mut Vec<Box<dyn Any + Send + Sync>>,
-        (shape, of, add): (Shape, Of, bool),
+        (shape, of, manner): (Shape, Of, Manner),
         set: &'static KernelSet<T>,
     ) -> Result<&'w Self> {
         let is_it = |state: &Self| {
-            (state.shape, state.of, state.add) == (shape, of, add) && std::ptr::eq(state.set, set)
+            (state.shape, state.of, state.manner) == (shape, of, manner) && std::ptr::eq(state.set, set)
         };
         let found = states.iter().position(|state| state.downcast_ref().is_some_and(is_it));
         let index = if let Some(index) = found {
             index
         } else {
             let (plan, channels) = match of {
-                Of::Gradient => (InputPlan::new(shape, set, add)?, shape.in_channels),
-                Of::Convolution => (InputPlan::whole(shape, set, add)?, shape.out_channels),
+                Of::Gradient => (InputPlan::new(shape, set, manner)?, shape.in_channels),
+                Of::Convolution => (InputPlan::whole(shape, set, manner)?, shape.out_channels),
             };
             let epilogue = Epilogue::new(None, Activation::Identity, shape.groups * channels)?;
             if states.len() == STATES {
                 states.remove(0);
             }
-            states.push(Box::new(Self { shape, of, add, set, plan, epilogue }));
+            states.push(Box::new(Self { shape, of, manner, set, plan, epilogue }));
             states.len() - 1
         };
         Ok(states[index].downcast_ref().expect("what was found or put there"))
@@ -143,21 +147,42 @@ impl<T: Element> State<T> {
     fn run(
         &self,
         x: &[T],
-        weights: &[PackedWeights<T>],
+        weights: &mut Packed<T>,
         options: &BackwardOptions,
         scratch: &mut Scratch,
         y: Output<'_, T>,
     ) -> Result<()> {
-        let &Self { set, add, ref plan, ref epilogue, .. } = self;
+        let &Self { set, manner: Manner { add, .. }, ref plan, ref epilogue, .. } = self;
         let parallelism = options.parallelism;
-        InputCall { plan, set, weights, x, add, epilogue, parallelism }.run(scratch, y)
+        weights.transform(plan, set)?;
+        let (weights, transformed) = (&weights.phases[..], Some(&weights.transformed));
+        InputCall { plan, set, weights, transformed, x, add, epilogue, parallelism }.run(scratch, y)
     }
 }
 
-/// Packed weights of phases, in the memory of those of an earlier call.
-fn packed_in<T: Element>(packed: &mut Option<Box<dyn Any + Send + Sync>>) -> &mut Vec<PackedWeights<T>> {
-    if packed.as_ref().is_none_or(|packed| !packed.is::<Vec<PackedWeights<T>>>()) {
-        *packed = Some(Box::new(Vec::<PackedWeights<T>>::new()));
+/// Weights of one call.
+struct Packed<T> {
+    phases: Vec<PackedWeights<T>>,
+    /// For Winograd's products, of what is computed as one.
+    transformed: TransformedWeights<T>,
+}
+
+impl<T: Element> Packed<T> {
+    /// Transforms the weights, if `plan` reads them so.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    fn transform(&mut self, plan: &InputPlan, set: &KernelSet<T>) -> Result<()> {
+        let InputPlan::Whole(plan) = plan else { return Ok(()) };
+        let Some(winograd) = &plan.winograd else { return Ok(()) };
+        self.transformed.fill(&plan.shape, winograd.filters, &self.phases[0], set)
+    }
+}
+
+/// Weights of this call, in the memory of those of an earlier one.
+fn packed_in<T: Element>(packed: &mut Option<Box<dyn Any + Send + Sync>>) -> &mut Packed<T> {
+    if packed.as_ref().is_none_or(|packed| !packed.is::<Packed<T>>()) {
+        *packed = Some(Box::new(Packed::<T> { phases: Vec::new(), transformed: TransformedWeights::new() }));
     }
     packed.as_mut().and_then(|packed| packed.downcast_mut()).expect("what was just put there")
 }
@@ -194,6 +219,8 @@ pub(crate) struct InputCall<'a, T: 'static> {
     pub(crate) set: &'static KernelSet<T>,
     /// Of each phase.
     pub(crate) weights: &'a [PackedWeights<T>],
+    /// Where a plan may read them.
+    pub(crate) transformed: Option<&'a TransformedWeights<T>>,
     /// The output's gradient.
     pub(crate) x: &'a [T],
     /// Whether the result is added to what is there.
@@ -208,12 +235,13 @@ impl<T: Element> InputCall<'_, T> {
     /// # Errors
     /// No memory for scratch; nothing has been written then.
     pub(crate) fn run(&self, scratch: &mut Scratch, y: Output<'_, T>) -> Result<()> {
-        let &Self { set, weights, x, add, epilogue, parallelism, .. } = self;
+        let &Self { set, weights, transformed, x, add, epilogue, parallelism, .. } = self;
         match self.plan {
             InputPlan::Whole(plan) => {
                 let addend = if add { Addend::Output } else { Addend::Nothing };
                 let (weights, layout) = (&weights[0], PlaneLayout::whole(&plan.shape));
-                Job { plan, set, weights, x, addend, epilogue, y: &y, layout }.run(parallelism, scratch)
+                Job { plan, set, weights, transformed, x, addend, epilogue, y: &y, layout }
+                    .run(parallelism, scratch)
             }
             InputPlan::Phased(plan) => {
                 PhasedJob { plan, set, weights, x, add, epilogue, y: &y }.run(parallelism, scratch)

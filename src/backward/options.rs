@@ -2,6 +2,7 @@
 
 use crate::isa::Isa;
 use crate::parallel::Parallelism;
+use crate::plan::Accuracy;
 
 /// How a gradient is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -9,6 +10,9 @@ use crate::parallel::Parallelism;
 pub struct BackwardOptions {
     /// Adds the gradient to what is given instead of overwriting that.
     pub accumulate: bool,
+    /// How exact an input gradient has to be: of [`Accuracy::Fast`], those at a stride of 1 can be computed by Winograd's algorithm. Other
+    /// gradients are always exact.
+    pub accuracy: Accuracy,
     /// In which threads the call computes.
     pub parallelism: Parallelism,
     /// Forces an instruction set, over `CONVGEMM_ISA`; the best available where there is none.
@@ -26,6 +30,13 @@ impl BackwardOptions {
     #[must_use]
     pub const fn accumulate(mut self, accumulate: bool) -> Self {
         self.accumulate = accumulate;
+        self
+    }
+
+    /// Sets how exact an input gradient has to be.
+    #[must_use]
+    pub const fn accuracy(mut self, accuracy: Accuracy) -> Self {
+        self.accuracy = accuracy;
         self
     }
 

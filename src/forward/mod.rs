@@ -7,7 +7,6 @@ use crate::epilogue::Epilogue;
 use crate::error::Result;
 use crate::gemm::step::{Addend, Job, PlaneLayout};
 use crate::gemm::tiles::Output;
-use crate::gemm::winograd_tiles::WinogradJob;
 use crate::kernel::KernelSet;
 use crate::pack::buffer::Scratch;
 use crate::pack::transformed::TransformedWeights;
@@ -48,9 +47,5 @@ pub(crate) fn run<T: Element>(call: &Call<'_, T>, scratch: &mut Scratch, y: Outp
     };
     let addend = residual.map_or(Addend::Nothing, Addend::Residual);
     let layout = PlaneLayout::whole(&plan.shape);
-    let job = Job { plan, set, weights, x, addend, epilogue, y: &y, layout };
-    match (&plan.winograd, transformed) {
-        (Some(winograd), Some(weights)) => WinogradJob { job, winograd, weights }.run(parallelism, scratch),
-        _ => job.run(parallelism, scratch),
-    }
+    Job { plan, set, weights, transformed, x, addend, epilogue, y: &y, layout }.run(parallelism, scratch)
 }

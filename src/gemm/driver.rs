@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::gemm::blocking::streamed;
 use crate::gemm::partition::Task;
 use crate::gemm::step::{Band, Job, Step};
+use crate::gemm::winograd_tiles::WinogradJob;
 use crate::kernel::Tap;
 use crate::pack::bands::Layout;
 use crate::pack::buffer::{Carver, Scratch};
@@ -19,7 +20,10 @@ impl<T: Element> Job<'_, T> {
     /// # Errors
     /// [`crate::Error::OutOfMemory`]; nothing has been written then.
     pub(crate) fn run(&self, parallelism: Parallelism, scratch: &mut Scratch) -> Result<()> {
-        let Some(tiling) = &self.plan.tiling else { return Ok(()) };
+        if let (Some(winograd), Some(weights)) = (&self.plan.winograd, self.transformed) {
+            return WinogradJob { job: self, winograd, weights }.run(parallelism, scratch);
+        }
+        let tiling = self.plan.tiling.as_ref().expect("a plan of tiles, or of Winograd's with their weights");
         let parts = self.plan.parts(parallelism.threads());
         scratch.reserve_bytes(parts.saturating_mul(self.plan.scratch_bytes()))?;
         if tiling.tile.kind == Kind::Windows {

@@ -160,6 +160,7 @@ impl<T: Element> PhasedJob<'_, T> {
             plan: &planned.plan,
             set: self.set,
             weights: &self.weights[planned.weights],
+            transformed: None,
             x: self.x,
             addend: Addend::Nothing,
             epilogue: self.epilogue,

@@ -9,6 +9,7 @@ use crate::gemm::tiles::Output;
 use crate::geometry::Shape;
 use crate::kernel::{Destination, Finish, KernelSet};
 use crate::pack::bands::{Layout, Rectangle};
+use crate::pack::transformed::TransformedWeights;
 use crate::pack::weights::PackedWeights;
 use crate::plan::{Plan, Tile};
 
@@ -17,6 +18,8 @@ pub(crate) struct Job<'a, T: 'static> {
     pub(crate) plan: &'a Plan,
     pub(crate) set: &'static KernelSet<T>,
     pub(crate) weights: &'a PackedWeights<T>,
+    /// Those of Winograd's products, where the plan has these.
+    pub(crate) transformed: Option<&'a TransformedWeights<T>>,
     pub(crate) x: &'a [T],
     pub(crate) addend: Addend<'a, T>,
     pub(crate) epilogue: &'a Epilogue<T>,

@@ -17,7 +17,7 @@ use crate::simd::MAX_LANES;
 
 /// One convolution: everything is checked and planned.
 pub(crate) struct WinogradJob<'a, T: 'static> {
-    pub(crate) job: Job<'a, T>,
+    pub(crate) job: &'a Job<'a, T>,
     pub(crate) winograd: &'a Winograd,
     pub(crate) weights: &'a TransformedWeights<T>,
 }

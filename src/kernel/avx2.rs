@@ -25,7 +25,8 @@ kernel_set! {
     }
     strips avx2_f32_direct_copied_8x8: 8 windows avx2_f32_direct_small_1x8
     rows rows_f32 outer outer_f32 lanewise lanewise_f32 square square_f32
-    winograd to_points_f32 from_points_f32 finish finish_f32
+    winograd to_points_f32 from_points_f32 weights_to_points_f32
+    finish finish_f32
 }
 
 kernel_set! {
@@ -48,5 +49,6 @@ kernel_set! {
     }
     strips avx2_f64_direct_copied_8x4: 8 windows avx2_f64_direct_small_1x4
     rows rows_f64 outer outer_f64 lanewise lanewise_f64 square square_f64
-    winograd to_points_f64 from_points_f64 finish finish_f64
+    winograd to_points_f64 from_points_f64 weights_to_points_f64
+    finish finish_f64
 }

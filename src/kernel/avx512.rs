@@ -47,7 +47,8 @@ kernel_set! {
     }
     strips avx512_f32_direct_copied_8x16: 8 windows avx512_f32_direct_small_1x16
     rows rows_f32 outer outer_f32 lanewise lanewise_f32 square square_f32
-    winograd to_points_f32 from_points_f32 finish finish_f32
+    winograd to_points_f32 from_points_f32 weights_to_points_f32
+    finish finish_f32
 }
 
 kernel_set! {
@@ -78,5 +79,6 @@ kernel_set! {
     }
     strips avx512_f64_direct_copied_8x8: 8 windows avx512_f64_direct_small_1x8
     rows rows_f64 outer outer_f64 lanewise lanewise_f64 square square_f64
-    winograd to_points_f64 from_points_f64 finish finish_f64
+    winograd to_points_f64 from_points_f64 weights_to_points_f64
+    finish finish_f64
 }

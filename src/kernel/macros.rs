@@ -32,7 +32,7 @@ macro_rules! kernel_set {
      $(one { $($one:ident: $one_kernel:literal / $one_stride:literal, $one_rows:literal),+ })?
      $(any { $($any:ident: $any_rows:literal x $any_cols:literal),+ })?
      strips $strips:ident: $strip_vectors:literal windows $windows:ident
-     rows $rows_fn:ident outer $outer:ident lanewise $lanewise:ident square $square:ident winograd $to_points:ident $from_points:ident
+     rows $rows_fn:ident outer $outer:ident lanewise $lanewise:ident square $square:ident winograd $to_points:ident $from_points:ident $weights_to_points:ident
      finish $finish:ident) => {
         $($(
             #[$feature]
@@ -125,6 +125,11 @@ macro_rules! kernel_set {
             unsafe { super::winograd::from_points::<$vector>(outputs) }
         }
         #[$feature]
+        unsafe fn $weights_to_points(weights: &super::PointWeights<'_, <$vector as crate::simd::Vector>::Elem>) {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { super::winograd::weights_to_points::<$vector>(weights) }
+        }
+        #[$feature]
         unsafe fn $finish(
             sums: *const <$vector as crate::simd::Vector>::Elem,
             first_row: usize,
@@ -199,6 +204,7 @@ macro_rules! kernel_set {
             square: $square,
             to_points: $to_points,
             from_points: $from_points,
+            weights_to_points: $weights_to_points,
             shuffled: <$vector as crate::simd::Vector>::SHUFFLED,
             finish: $finish,
         };

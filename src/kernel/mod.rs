@@ -14,6 +14,7 @@ use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::geometry::Axis;
 use crate::isa::{Available, Isa};
+use crate::winograd::WeightTransform;
 use macros::{kernel_set, unroll};
 
 mod activation;
@@ -316,6 +317,17 @@ pub(crate) struct PointInputs<T> {
     pub(crate) to_tile: usize,
 }
 
+/// Packed weights, to become values at points.
+pub(crate) struct PointWeights<'a, T> {
+    pub(crate) transform: &'a WeightTransform,
+    /// `[channels][taps]`, vectors.
+    pub(crate) from: *const T,
+    pub(crate) channels: usize,
+    /// `[channels]`, vectors, of each point; from one to the next.
+    pub(crate) to: *mut T,
+    pub(crate) to_point: usize,
+}
+
 /// Sums at the points of Winograd's tiles that lie side by side, to become outputs.
 pub(crate) struct PointOutputs<'a, T> {
     /// Vectors of channels; from a point to the next, and from a tile to the next.
@@ -336,6 +348,7 @@ pub(crate) struct PointOutputs<'a, T> {
 }
 
 pub(crate) type ToPointsFn<T> = unsafe fn(&PointInputs<T>);
+pub(crate) type WeightsToPointsFn<T> = unsafe fn(&PointWeights<'_, T>);
 pub(crate) type FromPointsFn<T> = unsafe fn(&PointOutputs<'_, T>);
 pub(crate) type OuterFn<T> = unsafe fn(&Outer<'_, T>);
 pub(crate) type LanewiseFn<T> = unsafe fn(&Lanewise<'_, T>);
@@ -455,6 +468,9 @@ pub(crate) struct KernelSet<T: 'static> {
     /// The set's instruction set is available; each point of each tile is valid for reading, the strip for writing and
     /// initialised, `rows` rows from that of the destination on for writing.
     pub(crate) from_points: FromPointsFn<T>,
+    /// # Safety
+    /// The set's instruction set is available; the weights are valid for reading, a vector of each channel at each point for writing.
+    pub(crate) weights_to_points: WeightsToPointsFn<T>,
     /// The largest stride at which rows are not copied element by element.
     pub(crate) shuffled: usize,
     pub(crate) finish: FinishFn<T>,

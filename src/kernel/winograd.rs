@@ -4,10 +4,10 @@
 //! What is done to each element is written out as a fixed order of operations, so that instruction sets with fused multiply-adds give
 //! the same bytes.
 
-use super::{Destination, Finish, PointInputs, PointOutputs, finish, unroll};
+use super::{Destination, Finish, PointInputs, PointOutputs, PointWeights, finish, unroll};
 use crate::element::Element;
 use crate::simd::Vector;
-use crate::winograd::{Coefficients, MOST_POINTS};
+use crate::winograd::{Coefficients, MOST_POINTS, MOST_TAPS, WeightTransform};
 
 /// Outputs of a tile along an axis, at most.
 const MOST_OUTPUTS: usize = 6;
@@ -108,6 +108,61 @@ fn weighted<V: Vector>(d: &[V], first: usize, last: usize, coefficients: &[f64])
 fn constant<V: Vector>(value: f64) -> V {
     // SAFETY: it is called from kernels alone, whose callers vouch for the instruction set.
     unsafe { V::splat(V::Elem::from_f64(value)) }
+}
+
+/// In double precision, rounded once.
+///
+/// # Safety
+/// See [`super::KernelSet::weights_to_points`].
+#[inline(always)]
+pub(crate) unsafe fn weights_to_points<V: Vector>(weights: &PointWeights<'_, V::Elem>) {
+    // SAFETY: the caller's obligations are passed on.
+    unsafe {
+        match V::LANES {
+            16 => vectors_to_points::<V::Elem, 16>(weights),
+            8 => vectors_to_points::<V::Elem, 8>(weights),
+            4 => vectors_to_points::<V::Elem, 4>(weights),
+            _ => vectors_to_points::<V::Elem, 2>(weights),
+        }
+    }
+}
+
+/// [`weights_to_points`] of vectors of `N` lanes, for the compiler to make vectors of.
+///
+/// # Safety
+/// As [`weights_to_points`].
+#[inline(always)]
+unsafe fn vectors_to_points<T: Element, const N: usize>(weights: &PointWeights<'_, T>) {
+    let WeightTransform { taps: [rows, cols], points, rows: [down, across] } = weights.transform;
+    for channel in 0..weights.channels {
+        let from = weights.from.wrapping_add(channel * rows * cols * N);
+        let to = weights.to.wrapping_add(channel * N);
+        for (i, down) in down.iter().enumerate().take(points[0]) {
+            let mut half = [[0.0; N]; MOST_TAPS];
+            for (col, half) in half.iter_mut().enumerate().take(*cols) {
+                for (row, weight) in down.iter().enumerate().take(*rows) {
+                    for (lane, half) in half.iter_mut().enumerate() {
+                        // SAFETY: the caller vouches for a vector of each tap.
+                        let tap = unsafe { *from.wrapping_add((row * cols + col) * N + lane) };
+                        *half += weight * tap.to_f64();
+                    }
+                }
+            }
+            for (j, across) in across.iter().enumerate().take(points[1]) {
+                let mut values = [0.0; N];
+                for (weight, half) in across.iter().zip(&half).take(*cols) {
+                    for (value, half) in values.iter_mut().zip(half) {
+                        *value += weight * half;
+                    }
+                }
+                let to = to.wrapping_add((i * points[1] + j) * weights.to_point);
+                for (lane, &value) in values.iter().enumerate() {
+                    // SAFETY: the caller vouches for room for a vector at each point.
+                    unsafe { *to.wrapping_add(lane) = T::from_f64(value) };
+                }
+            }
+        }
+    }
 }
 
 /// # Safety

@@ -20,13 +20,13 @@ use crate::pack::bands::{Bands, Layout};
 use crate::pack::buffer::lines_for;
 use crate::pack::taps::TapWindow;
 use cost::cost;
-pub(crate) use phased::{InputPlan, Phased, Planned};
+pub(crate) use phased::{InputPlan, Manner, Phased, Planned};
 pub(crate) use tile::{Kind, Tile, Tiling, row_blocks};
 use tile::{candidates, direct, direct_tiles};
 use tuning::not_applicable;
 pub use tuning::{Accuracy, Algorithm, Lowering, Orientation, Tuning};
 pub(crate) use weight::{Block as WeightBlock, InLanes, WeightPlan};
-pub(crate) use winograd::{PointLayout, Winograd};
+pub(crate) use winograd::{Given, PointLayout, Winograd};
 
 /// The names of the register tiles for `T` on `isa`, as [`Tuning::kernel`] takes them. Those of the GEMM apply to every
 /// problem, direct ones to some.
@@ -56,9 +56,6 @@ fn parts(work: f64, threads: usize, forced: Option<usize>) -> usize {
         None => threads.min(worthwhile),
     }
 }
-
-/// Tiles of Winograd's algorithm.
-const TILES: [usize; 3] = [2, 4, 6];
 
 /// What a convolution of given extents will run. `Display` explains it.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,55 +133,6 @@ impl Plan {
         };
         plan.scratch_bytes = plan.scratch_lines::<T>(set) * crate::caches::LINE;
         Ok(plan)
-    }
-
-    /// Decides between the exact family and what `accuracy` allows besides.
-    ///
-    /// # Errors
-    /// [`Error::NotApplicable`] where what is forced does not exist for this problem.
-    pub(crate) fn choose<T: Element>(
-        shape: Shape,
-        set: &'static KernelSet<T>,
-        (algorithm, accuracy): (Algorithm, Accuracy),
-        tuning: Tuning,
-    ) -> Result<Self> {
-        if let Algorithm::Winograd { tile } = algorithm {
-            let winograd = Winograd::new(&shape, set, tile).filter(|_| tuning.is_of_parts_alone());
-            return winograd
-                .map(|winograd| Self::fast(shape, set, winograd, tuning))
-                .ok_or_else(|| not_applicable(algorithm, tuning));
-        }
-        let exact = Self::new(shape, set, algorithm, tuning)?;
-        if accuracy == Accuracy::Exact || algorithm != Algorithm::Auto || !tuning.is_of_parts_alone() {
-            return Ok(exact);
-        }
-        let fast = TILES.into_iter().filter_map(|tile| Winograd::new(&shape, set, tile));
-        let fast = fast.map(|winograd| Self::fast(shape, set, winograd, tuning));
-        Ok(fast.chain([exact]).min_by(|a, b| a.cost.total_cmp(&b.cost)).expect("the exact one is there"))
-    }
-
-    fn fast<T: Element>(
-        shape: Shape,
-        set: &'static KernelSet<T>,
-        winograd: Winograd,
-        tuning: Tuning,
-    ) -> Self {
-        Self {
-            shape,
-            isa: set.isa,
-            dtype: T::NAME,
-            algorithm: Algorithm::Winograd { tile: winograd.tile() },
-            lowering: Lowering::Packed,
-            tiling: None,
-            kernel: winograd.name(),
-            extents: winograd.filters.map(|filter| filter.tile),
-            blocking: Blocking { channels: winograd.chunk, taps: shape.kernel() },
-            bands: None,
-            winograd: Some(winograd),
-            parts: tuning.parts,
-            scratch_bytes: winograd.scratch_lines::<T>(set.lanes) * crate::caches::LINE,
-            cost: winograd.cost(&shape, set.lanes, set.lanes * size_of::<T>()),
-        }
     }
 
     fn materialised<T: Element>(shape: Shape, isa: Isa, tuning: Tuning) -> Result<Self> {
@@ -296,8 +244,12 @@ impl Plan {
         };
         let work = self.cost * (self.shape.batch * self.shape.groups) as f64;
         let parts = match (&self.winograd, self.parts) {
-            // The fewer, the less often weights are read and inputs transformed.
-            (Some(winograd), None) => parts(work, threads, None).min(threads.max(winograd.blocks())),
+            // The fewer, the less often weights are read and inputs transformed; all of a thread have 2 MiB of scratch.
+            (Some(winograd), None) => {
+                let parts = parts(work, threads, None);
+                let enough = winograd.blocks() >= parts && self.scratch_bytes <= 1 << 20;
+                if enough { parts } else { parts.min(threads) }
+            }
             _ => parts(work, threads, self.parts),
         };
         match parts {
@@ -458,7 +410,8 @@ mod tests {
                     assert!(bytes <= 1 << 20, "{} {isa}: {bytes}", layer["name"]);
                 }
                 for add in [false, true] {
-                    let bytes = match InputPlan::new(shape, set, add).unwrap() {
+                    let bytes = match InputPlan::new(shape, set, Manner { add, ..Manner::default() }).unwrap()
+                    {
                         InputPlan::Whole(plan) => plan.scratch_bytes(),
                         InputPlan::Phased(phased) => phased.scratch_bytes::<f64>(),
                     };

@@ -1,6 +1,6 @@
 //! The plan of an input gradient: of its phases, and of the blocks that are computed of all of them together.
 
-use super::{Algorithm, PART_COST, Plan, Tuning, parts};
+use super::{Accuracy, Algorithm, Given, PART_COST, Plan, Tuning, parts};
 use crate::caches::LINE;
 use crate::element::Element;
 use crate::error::Result;
@@ -19,6 +19,14 @@ const BLOCK_CHANNELS: usize = 64;
 /// Fewest blocks of work that is worth sharing.
 const FEWEST_BLOCKS: usize = 16;
 
+/// What is asked of an input gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Manner {
+    /// It is added to what is there.
+    pub(crate) add: bool,
+    pub(crate) accuracy: Accuracy,
+}
+
 /// How an input gradient is computed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum InputPlan {
@@ -28,16 +36,16 @@ pub(crate) enum InputPlan {
 }
 
 impl InputPlan {
-    /// For a convolution of `shape`, of which the input has elements; `add`ed to what is there or not.
+    /// For a convolution of `shape`, of which the input has elements.
     ///
     /// # Errors
     /// Those of [`Plan::new`].
-    pub(crate) fn new<T: Element>(shape: Shape, set: &'static KernelSet<T>, add: bool) -> Result<Self> {
+    pub(crate) fn new<T: Element>(shape: Shape, set: &'static KernelSet<T>, manner: Manner) -> Result<Self> {
         if shape.axes.iter().any(|axis| axis.stride > 1) {
             return Ok(Self::Phased(Box::new(Phased::new(shape, phases(&shape), set)?)));
         }
         let (_, whole) = phases(&shape).next().expect("an input with elements");
-        Self::whole(whole.shape, set, add)
+        Self::whole(whole.shape, set, manner)
     }
 
     /// What is read of the weights of the phase `index`; none where nothing is.
@@ -49,13 +57,18 @@ impl InputPlan {
         Some(if plan.algorithm() == Algorithm::Direct { Read::Given } else { Read::Panels })
     }
 
-    /// A convolution of `shape`, `add`ed to what is there or not.
+    /// A convolution of `shape`.
     ///
     /// # Errors
     /// Those of [`Plan::new`].
-    pub(crate) fn whole<T: Element>(shape: Shape, set: &'static KernelSet<T>, add: bool) -> Result<Self> {
-        let plan = Plan::new(shape, set, Algorithm::Auto, Tuning::default())?;
-        if !add || plan.blocking.is_one(shape.in_channels, shape.kernel()) {
+    pub(crate) fn whole<T: Element>(
+        shape: Shape,
+        set: &'static KernelSet<T>,
+        manner: Manner,
+    ) -> Result<Self> {
+        let Manner { add, accuracy } = manner;
+        let plan = Plan::choose(shape, set, (Algorithm::Auto, accuracy), Tuning::default(), Given::EachCall)?;
+        if !add || plan.winograd.is_some() || plan.blocking.is_one(shape.in_channels, shape.kernel()) {
             return Ok(Self::Whole(Box::new(plan)));
         }
         // Blocks of k go on from what the output holds, which must not be lost: so it is computed elsewhere, as the only phase.

@@ -3,6 +3,9 @@
 use std::fmt;
 
 use crate::caches::{Caches, LINE};
+use crate::element::Element;
+use crate::error::Result;
+use crate::gemm::blocking::Blocking;
 use crate::gemm::partition::{Grid, Pieces};
 use crate::geometry::Shape;
 use crate::kernel::KernelSet;
@@ -10,18 +13,27 @@ use crate::pack::buffer::lines_for;
 use crate::winograd::Filter;
 
 use super::machine::other;
+use super::tuning::not_applicable;
+use super::{Accuracy, Algorithm, Lowering, Plan, Tuning};
 
 /// Input channels that are transformed together, at most.
 const CHUNK: usize = 512;
-
-/// Columns of the image that are transformed at a time: so many vectors of 8 rows stay in L1.
-const COLUMNS: usize = 48;
 
 /// Tiles whose products are computed at once by a kernel are a multiple of this, if they can be.
 const STEP: usize = 4;
 
 /// Bytes of transformed weights from which on they are read from memory.
 const OUT_OF_CACHE: f64 = 14.0 * 1024.0 * 1024.0;
+
+/// How often a layer's weights are given, and transformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Given {
+    Once,
+    EachCall,
+}
+
+/// Tiles of Winograd's algorithm.
+const TILES: [usize; 3] = [2, 4, 6];
 
 /// How Winograd's algorithm computes a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +94,9 @@ impl Winograd {
         let block = if block > STEP { block - block % STEP } else { block.max(1) };
         let pairs = caches.sums() / (points * block * size_of::<T>()) / (2 * set.lanes);
         let channels = (pairs.max(1) * 2 * set.lanes).min(shape.out_channels.next_multiple_of(set.lanes));
-        let run = (COLUMNS.saturating_sub(filters[1].kernel - 1) / filters[1].tile).clamp(1, tiles[1]);
+        // Long rows stream; as many columns of vectors as L1 holds of 8 rows.
+        let columns = caches.l1 / (8 * set.lanes * size_of::<T>());
+        let run = (columns.saturating_sub(filters[1].kernel - 1) / filters[1].tile).clamp(1, tiles[1]);
         Some(Self { filters, tiles, block, run, channels, chunk, positions })
     }
 
@@ -172,6 +186,12 @@ impl Winograd {
         shape.groups * self.positions.div_ceil(STEP).max(shape.out_channels.div_ceil(self.channels))
     }
 
+    /// What transforming the weights of a group takes, in vector multiply-adds of `bytes`: in double precision, of which a vector is two.
+    pub(super) fn weights_cost(&self, shape: &Shape, bytes: usize, lanes: usize) -> f64 {
+        let vectors = shape.in_channels * shape.out_channels.div_ceil(lanes);
+        16.0 * other(bytes) * (self.points() * vectors) as f64
+    }
+
     /// What one group of one image takes, in vector multiply-adds of `bytes`. The numbers were fitted to what 41 layers took with each
     /// tile, most of them within 10 %.
     pub(super) fn cost(&self, shape: &Shape, lanes: usize, bytes: usize) -> f64 {
@@ -211,5 +231,63 @@ impl fmt::Display for Winograd {
             self.block,
             self.channels
         )
+    }
+}
+
+impl Plan {
+    /// Decides between the exact family and what `accuracy` allows besides.
+    ///
+    /// # Errors
+    /// [`Error::NotApplicable`] where what is forced does not exist for this problem.
+    pub(crate) fn choose<T: Element>(
+        shape: Shape,
+        set: &'static KernelSet<T>,
+        (algorithm, accuracy): (Algorithm, Accuracy),
+        tuning: Tuning,
+        weights: Given,
+    ) -> Result<Self> {
+        if let Algorithm::Winograd { tile } = algorithm {
+            let winograd = Winograd::new(&shape, set, tile).filter(|_| tuning.is_of_parts_alone());
+            return winograd
+                .map(|winograd| Self::fast(shape, set, winograd, tuning))
+                .ok_or_else(|| not_applicable(algorithm, tuning));
+        }
+        let exact = Self::new(shape, set, algorithm, tuning)?;
+        if accuracy == Accuracy::Exact || algorithm != Algorithm::Auto || !tuning.is_of_parts_alone() {
+            return Ok(exact);
+        }
+        let fast = TILES.into_iter().filter_map(|tile| Winograd::new(&shape, set, tile));
+        let fast = fast.map(|winograd| {
+            let mut plan = Self::fast(shape, set, winograd, tuning);
+            if weights == Given::EachCall {
+                plan.cost += winograd.weights_cost(&shape, set.lanes * size_of::<T>(), set.lanes);
+            }
+            plan
+        });
+        Ok(fast.chain([exact]).min_by(|a, b| a.cost.total_cmp(&b.cost)).expect("the exact one is there"))
+    }
+
+    fn fast<T: Element>(
+        shape: Shape,
+        set: &'static KernelSet<T>,
+        winograd: Winograd,
+        tuning: Tuning,
+    ) -> Self {
+        Self {
+            shape,
+            isa: set.isa,
+            dtype: T::NAME,
+            algorithm: Algorithm::Winograd { tile: winograd.tile() },
+            lowering: Lowering::Packed,
+            tiling: None,
+            kernel: winograd.name(),
+            extents: winograd.filters.map(|filter| filter.tile),
+            blocking: Blocking { channels: winograd.chunk, taps: shape.kernel() },
+            bands: None,
+            winograd: Some(winograd),
+            parts: tuning.parts,
+            scratch_bytes: winograd.scratch_lines::<T>(set.lanes) * LINE,
+            cost: winograd.cost(&shape, set.lanes, set.lanes * size_of::<T>()),
+        }
     }
 }

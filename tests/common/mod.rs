@@ -189,7 +189,7 @@ impl Way {
 
     /// Whether the result has to have the oracle's bytes.
     pub fn is_exact(&self) -> bool {
-        self.isa.is_fused() && self.algorithm != Algorithm::Im2col
+        self.isa.is_fused() && !matches!(self.algorithm, Algorithm::Im2col | Algorithm::Winograd { .. })
     }
 
     pub fn build<T: Element, const D: usize>(
