@@ -288,6 +288,16 @@ impl<T: Element, const D: usize> ConvTranspose<T, D> {
         pack_phases(&self.params.conv, weight, self.set, None, &mut self.weights)
     }
 
+    /// Replaces the bias, `[C_out]`.
+    ///
+    /// # Errors
+    /// A slice of the wrong length; the old bias stays then.
+    pub fn update_bias(&mut self, bias: &[T]) -> Result<()> {
+        check_len(Argument::Bias, bias.len(), self.params.conv.in_channels)?;
+        self.epilogue.update_bias(bias);
+        Ok(())
+    }
+
     /// [`ConvTranspose::forward_into`] into any kind of output.
     pub(crate) fn run(
         &self,

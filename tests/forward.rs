@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Expected, Problem, announce, ways};
-use convgemm::{Activation, Conv2d, Element, Padding, Params, Workspace};
+use convgemm::{Activation, Conv2d, ConvTranspose2d, Element, Padding, Params, Workspace};
 
 fn check<T: Element, const D: usize>(params: Params<D>, batch: usize, extent: [usize; D]) {
     let problem = Problem::new(params, batch, extent);
@@ -65,4 +65,18 @@ fn an_updated_bias_is_that_of_a_new_layer() {
     let error = conv.update_bias(&[1.0; 2]).unwrap_err();
     assert!(error.to_string().contains("bias"), "{error}");
     assert_eq!(conv.forward(&x, 1, [3, 3]).unwrap(), expected);
+}
+
+#[test]
+fn an_updated_bias_of_a_transposed_layer_is_that_of_a_new_one() {
+    let (weight, x) = (vec![0.5_f32; 4 * 3 * 4], vec![1.0; 4 * 9]);
+    let builder = || ConvTranspose2d::builder(4, 3, [2, 2]).stride([2, 2]);
+    let mut layer = builder().build(&weight).unwrap();
+    layer.update_bias(&[1.0, -0.0, -2.0]).unwrap();
+    let new = builder().bias(&[1.0, -0.0, -2.0]).build(&weight).unwrap();
+    let expected = new.forward(&x, 1, [3, 3]).unwrap();
+    assert_eq!(layer.forward(&x, 1, [3, 3]).unwrap(), expected);
+    let error = layer.update_bias(&[1.0; 4]).unwrap_err();
+    assert!(error.to_string().contains("bias"), "{error}");
+    assert_eq!(layer.forward(&x, 1, [3, 3]).unwrap(), expected);
 }

@@ -85,11 +85,48 @@ int main(void) {
     expect(of_kernel[0] == sums[0] && of_kernel[1] == sums[1], "the gradient of the kernel");
     expect(of_bias[0] == sums[2], "the gradient of the bias");
 
+    // What runs, as text; how long it is comes first.
+    size_t length = 0, scratch = 0;
+    must(convgemm_layer_plan(layer, 1, extent, NULL, 0, &length), "the plan's length");
+    char *plan = malloc(length + 1);
+    expect(plan != NULL, "memory");
+    if (plan != NULL) {
+        must(convgemm_layer_plan(layer, 1, extent, plan, length + 1, NULL), "plan");
+        expect(strlen(plan) == length, "the plan's length");
+        printf("%s\n", plan);
+        free(plan);
+    }
+    must(convgemm_layer_scratch_bytes(layer, 1, extent, &scratch), "scratch");
+
     // What is wrong is said, and nothing is written.
     float before = edges[0];
     int32_t code = convgemm_forward_f32(layer, context, 1, extent, picture, 5, NULL, 0, edges, HEIGHT * OUT);
     expect(code == CONVGEMM_WRONG_LENGTH && edges[0] == before, "the code of a wrong length");
     expect(strcmp(convgemm_last_error(), "input has 5 elements, it has to have 48") == 0, "its words");
+    convgemm_layer_destroy(layer);
+
+    // From dark to bright half as much, all a quarter more; the output tells the derivative.
+    const double slope = 0.5;
+    const float quarter = 0.25f;
+    float tilted[HEIGHT * OUT], ones_of_edges[HEIGHT * OUT], derivative[HEIGHT * OUT] = {0};
+    descriptor.activation = CONVGEMM_PRELU;
+    descriptor.activation_slopes = &slope;
+    descriptor.activation_slopes_len = 1;
+    must(convgemm_layer_create_f32(&descriptor, kernel, 2, NULL, 0, &layer), "layer with slopes");
+    must(convgemm_layer_update_bias_f32(layer, &quarter, 1), "bias");
+    must(convgemm_forward_f32(layer, context, 1, extent, picture, HEIGHT * WIDTH, NULL, 0, tilted, HEIGHT * OUT),
+         "forward with slopes");
+    for (int i = 0; i < HEIGHT * OUT; i++) {
+        ones_of_edges[i] = 1.0f;
+    }
+    must(convgemm_backward_activation_f32(layer, 1, extent, CONVGEMM_AT_OUTPUT, tilted, HEIGHT * OUT, ones_of_edges,
+                                          HEIGHT * OUT, derivative, HEIGHT * OUT),
+         "activation gradient");
+    for (int i = 0; i < HEIGHT * OUT; i++) {
+        float sum = edges[i] + quarter;
+        expect(tilted[i] == (sum < 0.0f ? 0.5f * sum : sum), "a value with a slope");
+        expect(derivative[i] == (sum < 0.0f ? 0.5f : 1.0f), "a derivative");
+    }
     convgemm_layer_destroy(layer);
 
     // Twice as high and wide, in double precision.

@@ -29,6 +29,9 @@ class Descriptor(ctypes.Structure):
         ("activation_b", c_double),
         ("transposed", c_bool),
         ("output_padding", c_size_t * 3),
+        ("activation_slopes", POINTER(c_double)),
+        ("activation_slopes_len", c_size_t),
+        ("algorithm", c_uint32),
     ]
 
 

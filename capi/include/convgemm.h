@@ -4,7 +4,7 @@
 // Ownership. What a `_create` function gives belongs to the caller, who gives it back to the `_destroy` function of the
 // same name, once. Tensors belong to the caller; nothing of them is kept: weights are copied when a layer is created.
 //
-// Threads. A layer may be used by any number of threads at a time, except that `convgemm_layer_update_weight_*` and
+// Threads. A layer may be used by any number of threads at a time, except that `convgemm_layer_update_*` and
 // `convgemm_layer_destroy` need it alone. A context is for one call at a time.
 //
 // Errors. Functions return CONVGEMM_OK or another of the codes below and never unwind into the caller;
@@ -70,6 +70,27 @@
 // Its approximation by tanh.
 #define CONVGEMM_GELU_TANH 11
 
+// x where x >= 0, else `activation_slopes[output channel]` x.
+#define CONVGEMM_PRELU 12
+
+// Whichever exact algorithm is estimated to be fastest.
+#define CONVGEMM_ALGORITHM_AUTO 0
+
+// A matrix product whose im2col matrix is never written; exact.
+#define CONVGEMM_ALGORITHM_GEMM 1
+
+// Sums over windows, for few output channels in a group; exact.
+#define CONVGEMM_ALGORITHM_DIRECT 2
+
+// The im2col matrix in memory and another library's matrix product, which sums in another order.
+#define CONVGEMM_ALGORITHM_IM2COL 3
+
+// The values before the activation: sum + bias + residual.
+#define CONVGEMM_AT_PRE_ACTIVATION 0
+
+// The layer's output.
+#define CONVGEMM_AT_OUTPUT 1
+
 // The call did what it had to.
 #define CONVGEMM_OK 0
 
@@ -117,7 +138,7 @@ typedef struct convgemm_descriptor {
   size_t dilation[3];
   // One of `CONVGEMM_PADDING_...`.
   uint32_t padding;
-  // One of `CONVGEMM_IDENTITY` and those behind it: what is applied to sum + bias + residual.
+  // One of `CONVGEMM_IDENTITY` to `CONVGEMM_PRELU`: what is applied to sum + bias + residual.
   uint32_t activation;
   // Zeros before the first element; negative crops. A transposed convolution cuts as much from its output.
   ptrdiff_t pad_begin[3];
@@ -131,6 +152,12 @@ typedef struct convgemm_descriptor {
   bool transposed;
   // What is added to a transposed convolution's output at its end; 0 for others.
   size_t output_padding[3];
+  // Of `CONVGEMM_PRELU`: one for each output channel. Copied when a layer is created.
+  const double *activation_slopes;
+  // How many those are.
+  size_t activation_slopes_len;
+  // One of `CONVGEMM_ALGORITHM_...`; that of a transposed convolution is `CONVGEMM_ALGORITHM_AUTO`.
+  uint32_t algorithm;
 } convgemm_descriptor;
 
 #ifdef __cplusplus
@@ -149,7 +176,7 @@ int32_t convgemm_descriptor_init(struct convgemm_descriptor *descriptor,
 // Makes a layer of `f32` of copies of `weight` and `bias`; no bias where that is null and `bias_len` 0.
 //
 // # Safety
-// Each pointer is null or points to what its name says, slices to as many elements as are said behind it.
+// Each pointer, those in the descriptor among them, is null or points to what its name says, slices to as many elements as are said behind it.
 int32_t convgemm_layer_create_f32(const struct convgemm_descriptor *descriptor,
                                   const float *weight,
                                   size_t weight_len,
@@ -160,7 +187,7 @@ int32_t convgemm_layer_create_f32(const struct convgemm_descriptor *descriptor,
 // Makes a layer of `f64` of copies of `weight` and `bias`; no bias where that is null and `bias_len` 0.
 //
 // # Safety
-// Each pointer is null or points to what its name says, slices to as many elements as are said behind it.
+// Each pointer, those in the descriptor among them, is null or points to what its name says, slices to as many elements as are said behind it.
 int32_t convgemm_layer_create_f64(const struct convgemm_descriptor *descriptor,
                                   const double *weight,
                                   size_t weight_len,
@@ -184,6 +211,18 @@ int32_t convgemm_layer_update_weight_f64(struct convgemm_layer *layer,
                                          const double *weight,
                                          size_t weight_len);
 
+// Replaces the bias of a layer of `f32`, which may have had none. It needs the layer alone.
+//
+// # Safety
+// Each pointer is null or points to what its name says; nobody else uses the layer.
+int32_t convgemm_layer_update_bias_f32(struct convgemm_layer *layer, const float *bias, size_t bias_len);
+
+// Replaces the bias of a layer of `f64`, which may have had none. It needs the layer alone.
+//
+// # Safety
+// Each pointer is null or points to what its name says; nobody else uses the layer.
+int32_t convgemm_layer_update_bias_f64(struct convgemm_layer *layer, const double *bias, size_t bias_len);
+
 // Gives a layer back. Null is none.
 //
 // # Safety
@@ -203,6 +242,30 @@ size_t convgemm_layer_rank(const struct convgemm_layer *layer);
 int32_t convgemm_layer_output_extent(const struct convgemm_layer *layer,
                                      const size_t *extent,
                                      size_t *output_extent);
+
+// What would run for `batch` images of the extents `extent`, and why, as text in `text`, a zero behind it: as much of it as fits in
+// `capacity` bytes, between characters. `length`, where it is not null, is how long the text is, without the zero, whether it fits or
+// not. `text` may be null where `capacity` is 0. Transposed convolutions have no plan.
+//
+// # Safety
+// Each pointer is null or points to what its name says, `extent` to as many elements as the layer has spatial axes, `text` to
+// `capacity` bytes.
+int32_t convgemm_layer_plan(const struct convgemm_layer *layer,
+                            size_t batch,
+                            const size_t *extent,
+                            char *text,
+                            size_t capacity,
+                            size_t *length);
+
+// The bytes of scratch that each of the threads takes to compute `batch` images of the extents `extent`; a context keeps them. Transposed
+// convolutions do not tell.
+//
+// # Safety
+// Each pointer is null or points to what its name says, `extent` to as many elements as the layer has spatial axes.
+int32_t convgemm_layer_scratch_bytes(const struct convgemm_layer *layer,
+                                     size_t batch,
+                                     const size_t *extent,
+                                     size_t *bytes);
 
 // The layer's output for `batch` images of the extents `extent`. `residual`, shaped like `y`, is added before the activation; none
 // where it is null and `residual_len` 0, and none for a transposed convolution. `y` need not be initialised.
@@ -352,6 +415,42 @@ int32_t convgemm_backward_bias_f64(const struct convgemm_layer *layer,
                                    double *db,
                                    size_t db_len);
 
+// The gradient with respect to the values before the activation, `dz`, which the other gradients start from: `dy`, that with respect to
+// the layer's output, times the derivative of the layer's activation, all of them shaped like the output; `extent` is the input's. At a
+// kink the derivative is that of the flat side (0 for ReLU at 0), or the slope. `at` says what `values` are: the layer's output tells
+// the derivative of all but SiLU, HardSwish, GELU, and rectifiers whose slopes are not positive. `dz` is initialised memory.
+//
+// # Safety
+// As `convgemm_forward_f32`, with `dz` in place of `y`.
+int32_t convgemm_backward_activation_f32(const struct convgemm_layer *layer,
+                                         size_t batch,
+                                         const size_t *extent,
+                                         uint32_t at,
+                                         const float *values,
+                                         size_t values_len,
+                                         const float *dy,
+                                         size_t dy_len,
+                                         float *dz,
+                                         size_t dz_len);
+
+// The gradient with respect to the values before the activation, `dz`, which the other gradients start from: `dy`, that with respect to
+// the layer's output, times the derivative of the layer's activation, all of them shaped like the output; `extent` is the input's. At a
+// kink the derivative is that of the flat side (0 for ReLU at 0), or the slope. `at` says what `values` are: the layer's output tells
+// the derivative of all but SiLU, HardSwish, GELU, and rectifiers whose slopes are not positive. `dz` is initialised memory.
+//
+// # Safety
+// As `convgemm_forward_f64`, with `dz` in place of `y`.
+int32_t convgemm_backward_activation_f64(const struct convgemm_layer *layer,
+                                         size_t batch,
+                                         const size_t *extent,
+                                         uint32_t at,
+                                         const double *values,
+                                         size_t values_len,
+                                         const double *dy,
+                                         size_t dy_len,
+                                         double *dz,
+                                         size_t dz_len);
+
 // What was wrong with the last call of this thread that failed; empty where none has.
 //
 // The text belongs to the library and stays as it is until the next call of this thread fails or the thread ends.
@@ -470,6 +569,42 @@ int32_t convgemm_backward_bias_f64(const struct convgemm_layer *layer,
                                    bool accumulate,
                                    double *db,
                                    size_t db_len);
+
+// The gradient with respect to the values before the activation, `dz`, which the other gradients start from: `dy`, that with respect to
+// the layer's output, times the derivative of the layer's activation, all of them shaped like the output; `extent` is the input's. At a
+// kink the derivative is that of the flat side (0 for ReLU at 0), or the slope. `at` says what `values` are: the layer's output tells
+// the derivative of all but SiLU, HardSwish, GELU, and rectifiers whose slopes are not positive. `dz` is initialised memory.
+//
+// # Safety
+// As `convgemm_forward_f32`, with `dz` in place of `y`.
+int32_t convgemm_backward_activation_f32(const struct convgemm_layer *layer,
+                                         size_t batch,
+                                         const size_t *extent,
+                                         uint32_t at,
+                                         const float *values,
+                                         size_t values_len,
+                                         const float *dy,
+                                         size_t dy_len,
+                                         float *dz,
+                                         size_t dz_len);
+
+// The gradient with respect to the values before the activation, `dz`, which the other gradients start from: `dy`, that with respect to
+// the layer's output, times the derivative of the layer's activation, all of them shaped like the output; `extent` is the input's. At a
+// kink the derivative is that of the flat side (0 for ReLU at 0), or the slope. `at` says what `values` are: the layer's output tells
+// the derivative of all but SiLU, HardSwish, GELU, and rectifiers whose slopes are not positive. `dz` is initialised memory.
+//
+// # Safety
+// As `convgemm_forward_f64`, with `dz` in place of `y`.
+int32_t convgemm_backward_activation_f64(const struct convgemm_layer *layer,
+                                         size_t batch,
+                                         const size_t *extent,
+                                         uint32_t at,
+                                         const double *values,
+                                         size_t values_len,
+                                         const double *dy,
+                                         size_t dy_len,
+                                         double *dz,
+                                         size_t dz_len);
 
 // What was wrong with the last call of this thread that failed; empty where none has.
 //

@@ -1,7 +1,8 @@
 //! What a layer is, as C describes it.
 
-use convgemm::{Activation, Element, Padding};
+use convgemm::{Activation, Algorithm, Element, Padding};
 
+use crate::memory::slice;
 use crate::status::{CONVGEMM_BAD_ARGUMENT, Failure, Result};
 
 /// `pad_begin` and `pad_end` are used.
@@ -35,6 +36,17 @@ pub const CONVGEMM_HARD_SIGMOID: u32 = 9;
 pub const CONVGEMM_GELU: u32 = 10;
 /// Its approximation by tanh.
 pub const CONVGEMM_GELU_TANH: u32 = 11;
+/// x where x >= 0, else `activation_slopes[output channel]` x.
+pub const CONVGEMM_PRELU: u32 = 12;
+
+/// Whichever exact algorithm is estimated to be fastest.
+pub const CONVGEMM_ALGORITHM_AUTO: u32 = 0;
+/// A matrix product whose im2col matrix is never written; exact.
+pub const CONVGEMM_ALGORITHM_GEMM: u32 = 1;
+/// Sums over windows, for few output channels in a group; exact.
+pub const CONVGEMM_ALGORITHM_DIRECT: u32 = 2;
+/// The im2col matrix in memory and another library's matrix product, which sums in another order.
+pub const CONVGEMM_ALGORITHM_IM2COL: u32 = 3;
 
 /// What a layer is, but for its weights and the size of images. Of each array the first `rank` elements are used, the outermost
 /// axis first. `convgemm_descriptor_init` sets all of it; set what differs afterwards.
@@ -57,7 +69,7 @@ pub struct Descriptor {
     pub dilation: [usize; 3],
     /// One of `CONVGEMM_PADDING_...`.
     pub padding: u32,
-    /// One of `CONVGEMM_IDENTITY` and those behind it: what is applied to sum + bias + residual.
+    /// One of `CONVGEMM_IDENTITY` to `CONVGEMM_PRELU`: what is applied to sum + bias + residual.
     pub activation: u32,
     /// Zeros before the first element; negative crops. A transposed convolution cuts as much from its output.
     pub pad_begin: [isize; 3],
@@ -71,6 +83,12 @@ pub struct Descriptor {
     pub transposed: bool,
     /// What is added to a transposed convolution's output at its end; 0 for others.
     pub output_padding: [usize; 3],
+    /// Of `CONVGEMM_PRELU`: one for each output channel. Copied when a layer is created.
+    pub activation_slopes: *const f64,
+    /// How many those are.
+    pub activation_slopes_len: usize,
+    /// One of `CONVGEMM_ALGORITHM_...`; that of a transposed convolution is `CONVGEMM_ALGORITHM_AUTO`.
+    pub algorithm: u32,
 }
 
 impl Descriptor {
@@ -91,6 +109,9 @@ impl Descriptor {
             activation_b: 0.0,
             transposed: false,
             output_padding: [0; 3],
+            activation_slopes: std::ptr::null(),
+            activation_slopes_len: 0,
+            algorithm: CONVGEMM_ALGORITHM_AUTO,
         }
     }
 
@@ -105,7 +126,19 @@ impl Descriptor {
         }
     }
 
-    pub(crate) fn activation<T: Element>(&self) -> Result<Activation<T>> {
+    pub(crate) fn algorithm(&self) -> Result<Algorithm> {
+        match self.algorithm {
+            CONVGEMM_ALGORITHM_AUTO => Ok(Algorithm::Auto),
+            CONVGEMM_ALGORITHM_GEMM => Ok(Algorithm::Gemm),
+            CONVGEMM_ALGORITHM_DIRECT => Ok(Algorithm::Direct),
+            CONVGEMM_ALGORITHM_IM2COL => Ok(Algorithm::Im2col),
+            other => Err(unknown("algorithm", other, CONVGEMM_ALGORITHM_IM2COL)),
+        }
+    }
+
+    /// # Safety
+    /// `activation_slopes` is null or points to as many as `activation_slopes_len` says.
+    pub(crate) unsafe fn activation<T: Element>(&self) -> Result<Activation<T>> {
         let (a, b) = (T::from_f64(self.activation_a), T::from_f64(self.activation_b));
         Ok(match self.activation {
             CONVGEMM_IDENTITY => Activation::Identity,
@@ -120,7 +153,14 @@ impl Descriptor {
             CONVGEMM_HARD_SIGMOID => Activation::HardSigmoid,
             CONVGEMM_GELU => Activation::Gelu,
             CONVGEMM_GELU_TANH => Activation::GeluTanh,
-            other => return Err(unknown("activation", other, CONVGEMM_GELU_TANH)),
+            CONVGEMM_PRELU => {
+                // SAFETY: as the caller vouches.
+                let slopes = unsafe {
+                    slice("activation_slopes", self.activation_slopes, self.activation_slopes_len)
+                }?;
+                Activation::Prelu { slopes: slopes.iter().map(|&slope| T::from_f64(slope)).collect() }
+            }
+            other => return Err(unknown("activation", other, CONVGEMM_PRELU)),
         })
     }
 }
@@ -130,6 +170,6 @@ pub(crate) fn first<N: Copy, const D: usize>(values: [N; 3]) -> [N; D] {
     std::array::from_fn(|axis| values[axis])
 }
 
-fn unknown(field: &str, value: u32, most: u32) -> Failure {
+pub(crate) fn unknown(field: &str, value: u32, most: u32) -> Failure {
     Failure::new(CONVGEMM_BAD_ARGUMENT, format!("{field} is {value}, it has to be from 0 to {most}"))
 }

@@ -1,7 +1,8 @@
 //! Gradients.
 
-use convgemm::BackwardOptions;
+use convgemm::{ActivationAt, BackwardOptions};
 
+use crate::descriptor::unknown;
 use crate::memory::{exclusive, shared, slice, slice_mut};
 use crate::status::report;
 use crate::{Context, Element, Layer, images};
@@ -224,4 +225,88 @@ pub unsafe extern "C" fn convgemm_backward_bias_f64(
 ) -> i32 {
     // SAFETY: the caller's obligations are the same.
     unsafe { gradient_of_bias(layer, batch, extent, (dy, dy_len), accumulate, (db, db_len)) }
+}
+
+/// The values before the activation: sum + bias + residual.
+pub const CONVGEMM_AT_PRE_ACTIVATION: u32 = 0;
+/// The layer's output.
+pub const CONVGEMM_AT_OUTPUT: u32 = 1;
+
+/// # Safety
+/// That of the functions that call it.
+unsafe fn gradient_of_activation<T: Element>(
+    layer: *const Layer,
+    batch: usize,
+    extent: *const usize,
+    at: u32,
+    (values, values_len): (*const T, usize),
+    (dy, dy_len): (*const T, usize),
+    (dz, dz_len): (*mut T, usize),
+) -> i32 {
+    report(|| {
+        // SAFETY: as the caller vouches.
+        unsafe {
+            let layer = shared("layer", layer)?;
+            let images = images(layer, batch, extent)?;
+            let (values, dy) = (slice("values", values, values_len)?, slice("dy", dy, dy_len)?);
+            let dz = slice_mut("dz", dz, dz_len)?;
+            let at = match at {
+                CONVGEMM_AT_PRE_ACTIVATION => ActivationAt::PreActivation(values),
+                CONVGEMM_AT_OUTPUT => ActivationAt::Output(values),
+                other => return Err(unknown("at", other, CONVGEMM_AT_OUTPUT)),
+            };
+            let layer = T::typed(layer)?;
+            layer.operation.backward_activation(images, &layer.activation, at, dy, dz)
+        }
+    })
+}
+
+/// The gradient with respect to the values before the activation, `dz`, which the other gradients start from: `dy`, that with respect to
+/// the layer's output, times the derivative of the layer's activation, all of them shaped like the output; `extent` is the input's. At a
+/// kink the derivative is that of the flat side (0 for ReLU at 0), or the slope. `at` says what `values` are: the layer's output tells
+/// the derivative of all but SiLU, HardSwish, GELU, and rectifiers whose slopes are not positive. `dz` is initialised memory.
+///
+/// # Safety
+/// As `convgemm_forward_f32`, with `dz` in place of `y`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn convgemm_backward_activation_f32(
+    layer: *const Layer,
+    batch: usize,
+    extent: *const usize,
+    at: u32,
+    values: *const f32,
+    values_len: usize,
+    dy: *const f32,
+    dy_len: usize,
+    dz: *mut f32,
+    dz_len: usize,
+) -> i32 {
+    let (values, dy, dz) = ((values, values_len), (dy, dy_len), (dz, dz_len));
+    // SAFETY: the caller's obligations are the same.
+    unsafe { gradient_of_activation(layer, batch, extent, at, values, dy, dz) }
+}
+
+/// The gradient with respect to the values before the activation, `dz`, which the other gradients start from: `dy`, that with respect to
+/// the layer's output, times the derivative of the layer's activation, all of them shaped like the output; `extent` is the input's. At a
+/// kink the derivative is that of the flat side (0 for ReLU at 0), or the slope. `at` says what `values` are: the layer's output tells
+/// the derivative of all but SiLU, HardSwish, GELU, and rectifiers whose slopes are not positive. `dz` is initialised memory.
+///
+/// # Safety
+/// As `convgemm_forward_f64`, with `dz` in place of `y`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn convgemm_backward_activation_f64(
+    layer: *const Layer,
+    batch: usize,
+    extent: *const usize,
+    at: u32,
+    values: *const f64,
+    values_len: usize,
+    dy: *const f64,
+    dy_len: usize,
+    dz: *mut f64,
+    dz_len: usize,
+) -> i32 {
+    let (values, dy, dz) = ((values, values_len), (dy, dy_len), (dz, dz_len));
+    // SAFETY: the caller's obligations are the same.
+    unsafe { gradient_of_activation(layer, batch, extent, at, values, dy, dz) }
 }

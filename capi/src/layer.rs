@@ -3,8 +3,9 @@
 use std::mem::MaybeUninit;
 
 use convgemm::{
-    BackwardOptions, Conv, ConvTranspose, Element, ForwardOptions, Parallelism, Workspace, backward_bias,
-    backward_input, backward_weight,
+    Activation, ActivationAt, Algorithm, BackwardOptions, Conv, ConvTranspose, Element, ForwardOptions,
+    Parallelism, Params, Plan, Workspace, backward_activation, backward_bias, backward_input,
+    backward_weight,
 };
 
 use crate::descriptor::{Descriptor, first};
@@ -55,7 +56,17 @@ pub(crate) trait Operation<T>: Send + Sync {
         workspace: &mut Workspace,
     ) -> Result<()>;
     fn backward_bias(&self, of: Images<'_>, dy: &[T], options: &BackwardOptions, db: &mut [T]) -> Result<()>;
+    fn backward_activation(
+        &self,
+        of: Images<'_>,
+        activation: &Activation<T>,
+        at: ActivationAt<'_, T>,
+        dy: &[T],
+        dz: &mut [T],
+    ) -> Result<()>;
     fn update_weight(&mut self, weight: &[T]) -> Result<()>;
+    fn update_bias(&mut self, bias: &[T]) -> Result<()>;
+    fn plan(&self, of: Images<'_>) -> Result<Plan>;
 }
 
 /// The layer that `descriptor` describes.
@@ -64,26 +75,32 @@ pub(crate) trait Operation<T>: Send + Sync {
 /// A descriptor of no layer, slices of the wrong length, no memory.
 pub(crate) fn build<T: Element>(
     descriptor: &Descriptor,
+    activation: Activation<T>,
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Result<Box<dyn Operation<T>>> {
     match descriptor.rank {
-        1 => build_rank::<T, 1>(descriptor, weight, bias),
-        2 => build_rank::<T, 2>(descriptor, weight, bias),
-        3 => build_rank::<T, 3>(descriptor, weight, bias),
+        1 => build_rank::<T, 1>(descriptor, activation, weight, bias),
+        2 => build_rank::<T, 2>(descriptor, activation, weight, bias),
+        3 => build_rank::<T, 3>(descriptor, activation, weight, bias),
         rank => Err(Failure::new(CONVGEMM_BAD_ARGUMENT, format!("rank is {rank}, it has to be 1, 2 or 3"))),
     }
 }
 
 fn build_rank<T: Element, const D: usize>(
     of: &Descriptor,
+    activation: Activation<T>,
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Result<Box<dyn Operation<T>>> {
-    let (padding, activation) = (of.padding()?, of.activation()?);
+    let (padding, algorithm) = (of.padding()?, of.algorithm()?);
     let (kernel, stride, dilation) = (first(of.kernel), first(of.stride), first(of.dilation));
     let output_padding: [usize; D] = first(of.output_padding);
     if of.transposed {
+        if algorithm != Algorithm::Auto {
+            let message = "algorithm has to be CONVGEMM_ALGORITHM_AUTO for a transposed convolution";
+            return Err(Failure::new(CONVGEMM_BAD_ARGUMENT, message));
+        }
         let mut builder = ConvTranspose::<T, D>::builder(of.in_channels, of.out_channels, kernel);
         builder = builder.stride(stride).dilation(dilation).groups(of.groups).padding(padding);
         builder = builder.output_padding(output_padding).activation(activation);
@@ -99,7 +116,8 @@ fn build_rank<T: Element, const D: usize>(
     }
     let mut builder = Conv::<T, D>::builder(of.in_channels, of.out_channels, kernel);
     builder = builder.stride(stride).dilation(dilation).groups(of.groups).padding(padding);
-    builder = bias.into_iter().fold(builder.activation(activation), |builder, bias| builder.bias(bias));
+    builder = builder.activation(activation).algorithm(algorithm);
+    builder = bias.into_iter().fold(builder, |builder, bias| builder.bias(bias));
     Ok(Box::new(builder.build(weight)?))
 }
 
@@ -156,8 +174,27 @@ impl<T: Element, const D: usize> Operation<T> for Conv<T, D> {
         Ok(backward_bias(&self.geometry(of.batch, of.extent())?, dy, options, db)?)
     }
 
+    fn backward_activation(
+        &self,
+        of: Images<'_>,
+        activation: &Activation<T>,
+        at: ActivationAt<'_, T>,
+        dy: &[T],
+        dz: &mut [T],
+    ) -> Result<()> {
+        Ok(backward_activation(&self.geometry(of.batch, of.extent())?, activation, at, dy, dz)?)
+    }
+
     fn update_weight(&mut self, weight: &[T]) -> Result<()> {
         Ok(Conv::update_weight(self, weight)?)
+    }
+
+    fn update_bias(&mut self, bias: &[T]) -> Result<()> {
+        Ok(Conv::update_bias(self, bias)?)
+    }
+
+    fn plan(&self, of: Images<'_>) -> Result<Plan> {
+        Ok(Conv::plan(self, of.batch, of.extent())?)
     }
 }
 
@@ -216,7 +253,32 @@ impl<T: Element, const D: usize> Operation<T> for ConvTranspose<T, D> {
         Ok(self.params().backward_bias(of.batch, of.extent(), dy, options, db)?)
     }
 
+    fn backward_activation(
+        &self,
+        of: Images<'_>,
+        activation: &Activation<T>,
+        at: ActivationAt<'_, T>,
+        dy: &[T],
+        dz: &mut [T],
+    ) -> Result<()> {
+        // The convolution that this one is the transpose of goes from the output to the input.
+        let transposed = self.params().convolution(of.batch, of.extent())?;
+        let channels = transposed.params().in_channels;
+        let output = Params::new(channels, channels, [1; D]).groups(channels);
+        let output = output.geometry(of.batch, transposed.input_extent())?;
+        Ok(backward_activation(&output, activation, at, dy, dz)?)
+    }
+
     fn update_weight(&mut self, weight: &[T]) -> Result<()> {
         Ok(ConvTranspose::update_weight(self, weight)?)
+    }
+
+    fn update_bias(&mut self, bias: &[T]) -> Result<()> {
+        Ok(ConvTranspose::update_bias(self, bias)?)
+    }
+
+    fn plan(&self, _: Images<'_>) -> Result<Plan> {
+        let message = "the layer is a transposed convolution, only others have a plan";
+        Err(Failure::new(CONVGEMM_BAD_ARGUMENT, message))
     }
 }

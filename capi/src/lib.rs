@@ -9,6 +9,10 @@ mod layer;
 mod memory;
 mod status;
 
+use std::ffi::c_char;
+
+use convgemm::{Activation, Plan};
+
 pub use context::{Context, convgemm_context_create, convgemm_context_destroy};
 pub use descriptor::*;
 pub use gradients::*;
@@ -21,46 +25,63 @@ use status::{Failure, Result, report};
 pub struct Layer(Kind);
 
 enum Kind {
-    F32(Box<dyn Operation<f32>>),
-    F64(Box<dyn Operation<f64>>),
+    F32(Typed<f32>),
+    F64(Typed<f64>),
+}
+
+/// A layer of elements `T`.
+struct Typed<T> {
+    operation: Box<dyn Operation<T>>,
+    activation: Activation<T>,
 }
 
 impl Layer {
     fn rank(&self) -> usize {
         match &self.0 {
-            Kind::F32(layer) => layer.rank(),
-            Kind::F64(layer) => layer.rank(),
+            Kind::F32(layer) => layer.operation.rank(),
+            Kind::F64(layer) => layer.operation.rank(),
         }
     }
 
     fn output_extent(&self, extent: &[usize], output: &mut [usize]) -> Result<()> {
         match &self.0 {
-            Kind::F32(layer) => layer.output_extent(extent, output),
-            Kind::F64(layer) => layer.output_extent(extent, output),
+            Kind::F32(layer) => layer.operation.output_extent(extent, output),
+            Kind::F64(layer) => layer.operation.output_extent(extent, output),
+        }
+    }
+
+    fn plan(&self, of: Images<'_>) -> Result<Plan> {
+        match &self.0 {
+            Kind::F32(layer) => layer.operation.plan(of),
+            Kind::F64(layer) => layer.operation.plan(of),
         }
     }
 }
 
 /// An element type, as a kind of layer.
 trait Element: convgemm::Element {
-    fn wrap(layer: Box<dyn Operation<Self>>) -> Kind;
-    fn of(layer: &Layer) -> Result<&dyn Operation<Self>>;
-    fn of_mut(layer: &mut Layer) -> Result<&mut Box<dyn Operation<Self>>>;
+    fn wrap(layer: Typed<Self>) -> Kind;
+    fn typed(layer: &Layer) -> Result<&Typed<Self>>;
+    fn typed_mut(layer: &mut Layer) -> Result<&mut Typed<Self>>;
+
+    fn of(layer: &Layer) -> Result<&dyn Operation<Self>> {
+        Ok(&*Self::typed(layer)?.operation)
+    }
 }
 
 macro_rules! element {
     ($t:ident, $kind:ident, $other:literal) => {
         impl Element for $t {
-            fn wrap(layer: Box<dyn Operation<Self>>) -> Kind {
+            fn wrap(layer: Typed<Self>) -> Kind {
                 Kind::$kind(layer)
             }
-            fn of(layer: &Layer) -> Result<&dyn Operation<Self>> {
+            fn typed(layer: &Layer) -> Result<&Typed<Self>> {
                 match &layer.0 {
-                    Kind::$kind(layer) => Ok(&**layer),
+                    Kind::$kind(layer) => Ok(layer),
                     _ => Err(wrong_type($other, stringify!($t))),
                 }
             }
-            fn of_mut(layer: &mut Layer) -> Result<&mut Box<dyn Operation<Self>>> {
+            fn typed_mut(layer: &mut Layer) -> Result<&mut Typed<Self>> {
                 match &mut layer.0 {
                     Kind::$kind(layer) => Ok(layer),
                     _ => Err(wrong_type($other, stringify!($t))),
@@ -116,7 +137,9 @@ unsafe fn create<T: Element>(
                 let descriptor = shared("descriptor", descriptor)?;
                 let (weight, bias) =
                     (slice("weight", weight, weight_len)?, optional("bias", bias, bias_len)?);
-                Ok(Box::into_raw(Box::new(Layer(T::wrap(build(descriptor, weight, bias)?)))))
+                let activation = descriptor.activation()?;
+                let operation = build(descriptor, activation.clone(), weight, bias)?;
+                Ok(Box::into_raw(Box::new(Layer(T::wrap(Typed { operation, activation })))))
             })
         }
     })
@@ -125,7 +148,7 @@ unsafe fn create<T: Element>(
 /// Makes a layer of `f32` of copies of `weight` and `bias`; no bias where that is null and `bias_len` 0.
 ///
 /// # Safety
-/// Each pointer is null or points to what its name says, slices to as many elements as are said behind it.
+/// Each pointer, those in the descriptor among them, is null or points to what its name says, slices to as many elements as are said behind it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn convgemm_layer_create_f32(
     descriptor: *const Descriptor,
@@ -142,7 +165,7 @@ pub unsafe extern "C" fn convgemm_layer_create_f32(
 /// Makes a layer of `f64` of copies of `weight` and `bias`; no bias where that is null and `bias_len` 0.
 ///
 /// # Safety
-/// Each pointer is null or points to what its name says, slices to as many elements as are said behind it.
+/// Each pointer, those in the descriptor among them, is null or points to what its name says, slices to as many elements as are said behind it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn convgemm_layer_create_f64(
     descriptor: *const Descriptor,
@@ -162,7 +185,7 @@ unsafe fn update_weight<T: Element>(layer: *mut Layer, weight: *const T, weight_
     report(|| {
         // SAFETY: as the caller vouches.
         let (layer, weight) = unsafe { (exclusive("layer", layer)?, slice("weight", weight, weight_len)?) };
-        T::of_mut(layer)?.update_weight(weight)
+        T::typed_mut(layer)?.operation.update_weight(weight)
     })
 }
 
@@ -192,6 +215,44 @@ pub unsafe extern "C" fn convgemm_layer_update_weight_f64(
 ) -> i32 {
     // SAFETY: the caller's obligations are the same.
     unsafe { update_weight(layer, weight, weight_len) }
+}
+
+/// # Safety
+/// That of the functions that call it.
+unsafe fn update_bias<T: Element>(layer: *mut Layer, bias: *const T, bias_len: usize) -> i32 {
+    report(|| {
+        // SAFETY: as the caller vouches.
+        let (layer, bias) = unsafe { (exclusive("layer", layer)?, slice("bias", bias, bias_len)?) };
+        T::typed_mut(layer)?.operation.update_bias(bias)
+    })
+}
+
+/// Replaces the bias of a layer of `f32`, which may have had none. It needs the layer alone.
+///
+/// # Safety
+/// Each pointer is null or points to what its name says; nobody else uses the layer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn convgemm_layer_update_bias_f32(
+    layer: *mut Layer,
+    bias: *const f32,
+    bias_len: usize,
+) -> i32 {
+    // SAFETY: the caller's obligations are the same.
+    unsafe { update_bias(layer, bias, bias_len) }
+}
+
+/// Replaces the bias of a layer of `f64`, which may have had none. It needs the layer alone.
+///
+/// # Safety
+/// Each pointer is null or points to what its name says; nobody else uses the layer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn convgemm_layer_update_bias_f64(
+    layer: *mut Layer,
+    bias: *const f64,
+    bias_len: usize,
+) -> i32 {
+    // SAFETY: the caller's obligations are the same.
+    unsafe { update_bias(layer, bias, bias_len) }
 }
 
 /// Gives a layer back. Null is none.
@@ -236,6 +297,63 @@ pub unsafe extern "C" fn convgemm_layer_output_extent(
             let layer = shared("layer", layer)?;
             let extent = slice("extent", extent, layer.rank())?;
             layer.output_extent(extent, slice_mut("output_extent", output_extent, layer.rank())?)
+        }
+    })
+}
+
+/// What would run for `batch` images of the extents `extent`, and why, as text in `text`, a zero behind it: as much of it as fits in
+/// `capacity` bytes, between characters. `length`, where it is not null, is how long the text is, without the zero, whether it fits or
+/// not. `text` may be null where `capacity` is 0. Transposed convolutions have no plan.
+///
+/// # Safety
+/// Each pointer is null or points to what its name says, `extent` to as many elements as the layer has spatial axes, `text` to
+/// `capacity` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn convgemm_layer_plan(
+    layer: *const Layer,
+    batch: usize,
+    extent: *const usize,
+    text: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> i32 {
+    report(|| {
+        // SAFETY: as the caller vouches.
+        unsafe {
+            let layer = shared("layer", layer)?;
+            let text = room("text", text.cast::<u8>(), capacity)?;
+            let plan = layer.plan(images(layer, batch, extent)?)?.to_string();
+            if !length.is_null() {
+                put("length", length, || Ok(plan.len()))?;
+            }
+            if let Some(most) = capacity.checked_sub(1) {
+                let fits = (0..=most.min(plan.len())).rev().find(|&len| plan.is_char_boundary(len));
+                let bytes = plan[..fits.unwrap_or(0)].bytes().chain([0]);
+                text.iter_mut().zip(bytes).for_each(|(to, byte)| _ = to.write(byte));
+            }
+            Ok(())
+        }
+    })
+}
+
+/// The bytes of scratch that each of the threads takes to compute `batch` images of the extents `extent`; a context keeps them. Transposed
+/// convolutions do not tell.
+///
+/// # Safety
+/// Each pointer is null or points to what its name says, `extent` to as many elements as the layer has spatial axes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn convgemm_layer_scratch_bytes(
+    layer: *const Layer,
+    batch: usize,
+    extent: *const usize,
+    bytes: *mut usize,
+) -> i32 {
+    report(|| {
+        // SAFETY: as the caller vouches.
+        unsafe {
+            let layer = shared("layer", layer)?;
+            let images = images(layer, batch, extent)?;
+            put("bytes", bytes, || Ok(layer.plan(images)?.scratch_bytes()))
         }
     })
 }

@@ -4,8 +4,8 @@ use std::ffi::CStr;
 use std::ptr::{null, null_mut};
 
 use convgemm::{
-    Activation, BackwardOptions, Conv, ConvTranspose, ForwardOptions, Padding, Params, Workspace,
-    backward_bias, backward_input, backward_weight,
+    Activation, ActivationAt, Algorithm, BackwardOptions, Conv, ConvTranspose, ForwardOptions, Padding,
+    Params, Workspace, backward_activation, backward_bias, backward_input, backward_weight,
 };
 use convgemm_c::*;
 
@@ -266,6 +266,119 @@ fn layers_of_every_rank_padding_and_activation() {
     }
 }
 
+/// PReLU, a bias that is replaced, the gradient of the activation at either side of it.
+#[test]
+fn slopes_bias_and_gradient_of_the_activation() {
+    let (weight, bias, slopes) = (singles(3 * 2 * 2, 1), singles(3, 2), [0.25, 0.5, 2.0]);
+    let activation = Activation::Prelu { slopes: slopes.map(|slope| slope as f32).to_vec() };
+    let conv = Conv::<f32, 1>::builder(2, 3, [2]).bias(&bias);
+    let conv = conv.activation(activation.clone()).build(&weight).unwrap();
+    let geometry = conv.geometry(2, [8]).unwrap();
+    let x = singles(geometry.input_len(), 3);
+    let expected = conv.forward(&x, 2, [8]).unwrap();
+    let dy = singles(expected.len(), 4);
+    let mut expected_dz = vec![0.0; dy.len()];
+    let at = ActivationAt::Output(&expected);
+    backward_activation(&geometry, &activation, at, &dy, &mut expected_dz).unwrap();
+
+    let mut described = descriptor(1, 2, 3);
+    (described.kernel[0], described.activation) = (2, CONVGEMM_PRELU);
+    (described.activation_slopes, described.activation_slopes_len) = (slopes.as_ptr(), 3);
+    let owned = Owned::single(&described, &weight, None, 1);
+    let Owned { layer, context } = owned;
+    let (mut y, mut dz) = (vec![f32::NAN; expected.len()], vec![f32::NAN; expected.len()]);
+    let extent = [8];
+    // SAFETY: slices as they are.
+    unsafe {
+        assert_eq!(convgemm_layer_update_bias_f32(layer, bias.as_ptr(), 3), CONVGEMM_OK, "{}", said());
+        let (e, x_len, y_len) = (extent.as_ptr(), x.len(), y.len());
+        let code =
+            convgemm_forward_f32(layer, context, 2, e, x.as_ptr(), x_len, null(), 0, y.as_mut_ptr(), y_len);
+        assert_eq!(code, CONVGEMM_OK, "{}", said());
+        assert_eq!(y, expected);
+        // The sign tells the derivative, and slopes that are positive keep it.
+        for at in [CONVGEMM_AT_OUTPUT, CONVGEMM_AT_PRE_ACTIVATION] {
+            dz.fill(f32::NAN);
+            let (y, dy, dz) = (y.as_ptr(), dy.as_ptr(), dz.as_mut_ptr());
+            let code = convgemm_backward_activation_f32(layer, 2, e, at, y, y_len, dy, y_len, dz, y_len);
+            assert_eq!(code, CONVGEMM_OK, "{}", said());
+        }
+    }
+    assert_eq!(dz, expected_dz);
+}
+
+#[test]
+fn a_transposed_layer_has_a_bias_and_an_activation_with_a_gradient() {
+    let mut described = descriptor(1, 1, 2);
+    (described.transposed, described.activation) = (true, CONVGEMM_SILU);
+    (described.kernel[0], described.stride[0]) = (2, 2);
+    let (weight, bias, x, extent) = ([1.0, -1.0, 0.5, 2.0], [0.25, -0.5], [1.0, -3.0, 2.0], [3]);
+    let rust = ConvTranspose::<f64, 1>::builder(1, 2, [2]).stride([2]).bias(&bias);
+    let expected = rust.activation(Activation::Silu).build(&weight).unwrap().forward(&x, 1, [3]).unwrap();
+    let (z, dy) = (numbers(expected.len(), 1), numbers(expected.len(), 2));
+    let (mut y, mut dz) = (vec![f64::NAN; z.len()], vec![f64::NAN; z.len()]);
+    let (mut layer, mut context, mut length) = (null_mut(), null_mut(), 7);
+    // SAFETY: slices as they are; what is created is given back.
+    unsafe {
+        let code = convgemm_layer_create_f64(&described, weight.as_ptr(), 4, null(), 0, &mut layer);
+        assert_eq!(code, CONVGEMM_OK, "{}", said());
+        assert_eq!(convgemm_context_create(1, &mut context), CONVGEMM_OK);
+        assert_eq!(convgemm_layer_update_bias_f64(layer, bias.as_ptr(), 2), CONVGEMM_OK);
+        let (e, len, x) = (extent.as_ptr(), z.len(), x.as_ptr());
+        let code = convgemm_forward_f64(layer, context, 1, e, x, 3, null(), 0, y.as_mut_ptr(), len);
+        assert_eq!(code, CONVGEMM_OK, "{}", said());
+        let (z, dy, to) = (z.as_ptr(), dy.as_ptr(), dz.as_mut_ptr());
+        let at = CONVGEMM_AT_PRE_ACTIVATION;
+        let code = convgemm_backward_activation_f64(layer, 1, e, at, z, len, dy, len, to, len);
+        assert_eq!(code, CONVGEMM_OK, "{}", said());
+        let at = CONVGEMM_AT_OUTPUT;
+        let code = convgemm_backward_activation_f64(layer, 1, e, at, z, len, dy, len, to, len);
+        assert_eq!(code, CONVGEMM_BAD_ARGUMENT, "the output of SiLU does not tell it");
+        let code = convgemm_layer_plan(layer, 1, e, null_mut(), 0, &mut length);
+        assert_eq!((code, length), (CONVGEMM_BAD_ARGUMENT, 7));
+        convgemm_layer_destroy(layer);
+        convgemm_context_destroy(context);
+    }
+    assert_eq!(y, expected);
+    for ((dz, dy), z) in dz.iter().zip(&dy).zip(&z) {
+        assert_eq!(*dz, dy * Activation::Silu.derivative(*z, 0));
+    }
+}
+
+#[test]
+fn algorithms_and_their_plans() {
+    let (weight, extent) = (singles(8 * 3 * 9, 1), [9_usize, 9]);
+    let algorithms = [Algorithm::Auto, Algorithm::Gemm, Algorithm::Direct, Algorithm::Im2col];
+    for (code, algorithm) in algorithms.into_iter().enumerate() {
+        let conv = Conv::<f32, 2>::builder(3, 8, [3, 3]).algorithm(algorithm).build(&weight).unwrap();
+        let plan = conv.plan(2, extent).unwrap();
+        let expected = plan.to_string();
+        let mut described = descriptor(2, 3, 8);
+        (described.kernel, described.algorithm) = ([3; 3], code as u32);
+        let owned = Owned::single(&described, &weight, None, 1);
+        let (mut bytes, mut length, e) = (0, 0, extent.as_ptr());
+        // SAFETY: slices as they are.
+        unsafe {
+            assert_eq!(convgemm_layer_scratch_bytes(owned.layer, 2, e, &mut bytes), CONVGEMM_OK);
+            let code = convgemm_layer_plan(owned.layer, 2, e, null_mut(), 0, &mut length);
+            assert_eq!((code, length), (CONVGEMM_OK, expected.len()));
+        }
+        assert_eq!(bytes, plan.scratch_bytes());
+        for capacity in [1, 2, 40, 41, 42, 43, length, length + 1, length + 9] {
+            let mut text = vec![0x7f_u8; capacity + 1];
+            // SAFETY: there is room for `capacity` bytes; no length is asked for.
+            let code = unsafe {
+                convgemm_layer_plan(owned.layer, 2, e, text.as_mut_ptr().cast(), capacity, null_mut())
+            };
+            assert_eq!(code, CONVGEMM_OK, "{}", said());
+            assert_eq!(text[capacity], 0x7f, "nothing is written behind");
+            let text = CStr::from_bytes_until_nul(&text).unwrap().to_str().unwrap();
+            assert!(expected.starts_with(text) && text.len() + 4 >= capacity.min(length), "{text}");
+            assert!(capacity <= length || text == expected);
+        }
+    }
+}
+
 #[test]
 fn wrong_descriptions() {
     let create = |described: &Descriptor, weight_len| {
@@ -296,10 +409,20 @@ fn wrong_descriptions() {
     wrong(|d| d.groups = 4, "in_channels is 2");
     wrong(|d| d.kernel[1] = 0, "kernel[1] is 0");
     wrong(|d| d.padding = 3, "padding is 3, it has to be from 0 to 2");
-    wrong(|d| d.activation = 12, "activation is 12, it has to be from 0 to 11");
+    wrong(|d| d.activation = 13, "activation is 13, it has to be from 0 to 12");
+    wrong(|d| d.algorithm = 4, "algorithm is 4, it has to be from 0 to 3");
+    wrong(|d| (d.transposed, d.algorithm) = (true, CONVGEMM_ALGORITHM_GEMM), "algorithm has to be");
     wrong(|d| (d.activation, d.activation_a) = (CONVGEMM_CLAMP, f64::NAN), "clamp");
     wrong(|d| d.output_padding[1] = 1, "output_padding[1] is 1, it has to be 0");
     wrong(|d| (d.transposed, d.output_padding[0]) = (true, 1), "output_padding[0] is 1");
+    let mut described = good;
+    described.activation = CONVGEMM_PRELU;
+    let (code, text) = create(&described, 6);
+    assert_eq!((code, &*text), (CONVGEMM_WRONG_LENGTH, "slopes has 0 elements, it has to have 3"));
+    described.activation_slopes_len = 3;
+    let (code, text) = create(&described, 6);
+    assert_eq!(code, CONVGEMM_BAD_POINTER);
+    assert!(text.contains("activation_slopes is null"), "{text}");
 }
 
 #[test]
@@ -350,6 +473,21 @@ fn wrong_calls() {
         wrong((code, said()), CONVGEMM_WRONG_LENGTH, "weight gradient has 2 elements, it has to have 1");
         let code = convgemm_backward_bias_f32(layer, 1, e, x, 3, false, out, 1);
         wrong((code, said()), CONVGEMM_WRONG_LENGTH, "output gradient has 3 elements");
+        let code = convgemm_layer_update_bias_f32(layer, x, 2);
+        wrong((code, said()), CONVGEMM_WRONG_LENGTH, "bias has 2 elements, it has to have 1");
+        let code = convgemm_layer_update_bias_f64(layer, null(), 0);
+        wrong((code, said()), CONVGEMM_WRONG_TYPE, "the layer is of f32");
+        let code = convgemm_backward_activation_f32(layer, 1, e, 2, x, 4, x, 4, out, 4);
+        wrong((code, said()), CONVGEMM_BAD_ARGUMENT, "at is 2, it has to be from 0 to 1");
+        let code = convgemm_backward_activation_f32(layer, 1, e, CONVGEMM_AT_OUTPUT, x, 3, x, 4, out, 4);
+        wrong((code, said()), CONVGEMM_WRONG_LENGTH, "output has 3 elements");
+        let code =
+            convgemm_backward_activation_f32(layer, 1, e, CONVGEMM_AT_OUTPUT, x, 4, x, 4, null_mut(), 4);
+        wrong((code, said()), CONVGEMM_BAD_POINTER, "dz is null");
+        let code = convgemm_layer_plan(layer, 1, e, null_mut(), 1, null_mut());
+        wrong((code, said()), CONVGEMM_BAD_POINTER, "text is null");
+        let code = convgemm_layer_scratch_bytes(layer, 1, e, null_mut());
+        wrong((code, said()), CONVGEMM_BAD_POINTER, "bytes is null");
         let code = convgemm_layer_create_f32(null(), x, 1, null(), 0, null_mut());
         wrong((code, said()), CONVGEMM_BAD_POINTER, "layer is null");
         let mut made = null_mut();

@@ -19,17 +19,24 @@
 //! # Ok::<(), tract_core::internal::TractError>(())
 //! ```
 
-use std::cell::Cell;
-use std::fmt;
-use std::sync::Arc;
+mod follow;
+mod operator;
 
-use convgemm::{Conv as Layer, Padding, Params, Workspace};
+use convgemm::{Conv as Layer, Padding, Params};
 use tract_core::internal::*;
-use tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
+use tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
 use tract_core::ops::nn::DataFormat;
+
+use follow::Followers;
+use operator::Convolution;
 
 /// Replaces the convolutions of `model` that `convgemm` can compute, and says how many those were: `f32`, NCHW, one to three axes, weights
 /// and bias constant. To be called on a typed model before it is decluttered or optimised, which makes other operators of convolutions.
+///
+/// An addition of a tensor of the same shape and the activation that stand behind a convolution, and alone use what it computes, become part
+/// of it: maximum and minimum with a constant (ReLU, ReLU6, clamps), LeakyReLU, sigmoid, tanh, SiLU, HardSwish, GELU.
+///
+/// Calls compute in the threads of tract's executor, which is one thread unless `tract_linalg::multithread` or `RunOptions` say otherwise.
 ///
 /// # Errors
 /// A model that is not consistent.
@@ -77,9 +84,14 @@ fn replace_rank<const D: usize>(
         [all] => vec![*all; params.out_channels],
         each => each.to_vec(),
     };
-    let layer = Layer::with_params(params).bias(&bias).build(weight.as_slice::<f32>()?)?;
-    let op = Convolution { layer: Arc::new(layer), pool: pool.clone() };
-    TypedModelPatch::replace_single_op(model, node, &node.inputs[..1], op).map(Some)
+    let Followers { residual, activation, last } = Followers::of(model, node)?;
+    let layer = Layer::with_params(params).bias(&bias).activation(activation);
+    let op = Convolution::new(layer.build(weight.as_slice::<f32>()?)?, pool.clone());
+    let mut patch = TypedModelPatch::default();
+    let inputs = patch.taps(model, node.inputs[..1].iter().chain(&residual))?;
+    let y = patch.wire_node(&node.name, op, &inputs)?;
+    patch.shunt_outside(model, last.into(), y[0])?;
+    Ok(Some(patch))
 }
 
 /// None where `convgemm` has no such padding.
@@ -100,77 +112,4 @@ fn params<const D: usize>(conv: &Conv) -> Option<Params<D>> {
     let params = Params::new(pool.input_channels, pool.output_channels, axes(&pool.kernel_shape)?);
     let params = params.stride(or_ones(&pool.strides)?).dilation(or_ones(&pool.dilations)?);
     Some(params.padding(padding).groups(conv.group))
-}
-
-/// A convolution whose weights are packed.
-#[derive(Clone)]
-struct Convolution<const D: usize> {
-    layer: Arc<Layer<f32, D>>,
-    pool: PoolSpec,
-}
-
-impl<const D: usize> fmt::Debug for Convolution<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.layer.fmt(f)
-    }
-}
-
-/// The same packed weights.
-impl<const D: usize> PartialEq for Convolution<D> {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.layer, &other.layer)
-    }
-}
-
-impl<const D: usize> Eq for Convolution<D> {}
-
-impl<const D: usize> Op for Convolution<D> {
-    fn name(&self) -> StaticName {
-        "Convgemm".into()
-    }
-
-    fn info(&self) -> TractResult<Vec<String>> {
-        Ok(vec![format!("{:?}", self.layer.params())])
-    }
-
-    op_as_typed_op!();
-}
-
-impl<const D: usize> EvalOp for Convolution<D> {
-    fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let x = args_1!(inputs);
-        let shape = self.pool.output_shape(x.shape())?.shape;
-        let mut y = Tensor::zero::<f32>(&shape)?;
-        let extent = std::array::from_fn(|axis| x.shape()[2 + axis]);
-        with_workspace(|workspace| {
-            let x_elements = x.try_as_plain_ram()?.as_slice::<f32>()?;
-            let mut y = y.try_as_plain_ram_mut()?;
-            self.layer.forward_into(x_elements, x.shape()[0], extent, y.as_slice_mut::<f32>()?, workspace)?;
-            Ok::<_, TractError>(())
-        })?;
-        Ok(tvec!(y.into_tvalue()))
-    }
-
-    op_out_of_plan!();
-}
-
-impl<const D: usize> TypedOp for Convolution<D> {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let shape = self.pool.output_shape(&inputs[0].shape)?.shape;
-        Ok(tvec!(f32::fact(shape)))
-    }
-
-    as_op!();
-}
-
-/// Calls `work` with this thread's workspace.
-fn with_workspace<R>(work: impl FnOnce(&mut Workspace) -> R) -> R {
-    thread_local! {
-        static WORKSPACE: Cell<Workspace> = Cell::default();
-    }
-    // Taken out meanwhile, for a thread of a pool that waits in a call may begin another one.
-    let mut workspace = WORKSPACE.take();
-    let result = work(&mut workspace);
-    WORKSPACE.set(workspace);
-    result
 }

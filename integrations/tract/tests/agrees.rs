@@ -2,8 +2,14 @@
 
 use convgemm_tract::replace_convolutions;
 use tract_core::internal::*;
+use tract_core::ops::binary::TypedBinOp;
 use tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
-use tract_core::ops::nn::DataFormat;
+use tract_core::ops::math::{add, max, min, mul, tanh};
+use tract_core::ops::nn::gelu_approximate::gelu_approximate;
+use tract_core::ops::nn::gelu_exact::gelu_exact;
+use tract_core::ops::nn::silu::silu;
+use tract_core::ops::nn::{DataFormat, hard_swish, leaky_relu, sigmoid};
+use tract_linalg::multithread::{Executor, multithread_tract_scope};
 
 fn numbers(shape: &[usize], seed: u64) -> Tensor {
     let mut state = seed;
@@ -80,15 +86,22 @@ impl Case {
         let x = numbers(&self.input_shape(), 3);
         let ours = ours.run(tvec![x.clone().into()])?;
         let theirs = theirs.run(tvec![x.into()])?;
-        assert_eq!(ours[0].shape(), theirs[0].shape());
-        let (ours, theirs) = (ours[0].to_plain_array_view::<f32>()?, theirs[0].to_plain_array_view::<f32>()?);
-        assert!(theirs.iter().any(|&value| value != 0.0));
-        let terms = (self.channels[0] / self.groups * self.kernel.iter().product::<usize>() + 1) as f32;
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            assert!((ours - theirs).abs() <= 2.0 * terms * f32::EPSILON, "{ours}, not {theirs}");
-        }
-        Ok(())
+        let terms = self.channels[0] / self.groups * self.kernel.iter().product::<usize>() + 1;
+        same(&ours, &theirs, 2.0 * terms as f32 * f32::EPSILON)
     }
+}
+
+fn same(ours: &[TValue], theirs: &[TValue], error: f32) -> TractResult<()> {
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        assert_eq!(ours.shape(), theirs.shape());
+        let (ours, theirs) = (ours.to_plain_array_view::<f32>()?, theirs.to_plain_array_view::<f32>()?);
+        assert!(theirs.iter().any(|&value| value != 0.0));
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            assert!((ours - theirs).abs() <= error, "{ours}, not {theirs}");
+        }
+    }
+    Ok(())
 }
 
 #[test]
@@ -113,4 +126,127 @@ fn convolutions_are_replaced() -> TractResult<()> {
 #[test]
 fn others_are_left_alone() -> TractResult<()> {
     Case { format: DataFormat::NHWC, ..Case::new([3, 8], &[3, 3], &[1, 9, 11]) }.check(0)
+}
+
+/// A convolution, `y`, of the source `x`, which has its shape, and what stands behind it.
+struct Behind {
+    model: TypedModel,
+    x: OutletId,
+    y: OutletId,
+}
+
+const SHAPE: [usize; 4] = [2, 8, 9, 7];
+
+impl Behind {
+    fn new() -> TractResult<Self> {
+        let padding = PaddingSpec::Explicit(tvec![1, 1], tvec![1, 1]);
+        let model = Case { padding, ..Case::new([8, 8], &[3, 3], &[2, 9, 7]) }.model()?;
+        let (x, y) = (model.input_outlets()?[0], model.output_outlets()?[0]);
+        Ok(Self { model, x, y })
+    }
+
+    fn wire(&mut self, op: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> TractResult<OutletId> {
+        let name = format!("behind{}", self.model.nodes().len());
+        Ok(self.model.wire_node(name, op, inputs)?[0])
+    }
+
+    /// With a constant on the left.
+    fn with(&mut self, op: TypedBinOp, tensor: Tensor, x: OutletId) -> TractResult<OutletId> {
+        let name = format!("constant{}", self.model.nodes().len());
+        let constant = self.model.add_const(name, tensor)?;
+        self.wire(op, &[constant, x])
+    }
+
+    fn with_number(&mut self, op: TypedBinOp, number: f32, x: OutletId) -> TractResult<OutletId> {
+        self.with(op, tensor0(number).broadcast_into_rank(4)?, x)
+    }
+}
+
+/// Checks a model with what `wire` puts behind its convolution, and that `left` operators are left once that is replaced, itself among them.
+fn check_behind(left: usize, wire: impl Fn(&mut Behind) -> TractResult<TVec<OutletId>>) -> TractResult<()> {
+    let model = || {
+        let mut behind = Behind::new()?;
+        let outputs = wire(&mut behind)?;
+        behind.model.select_output_outlets(&outputs)?;
+        TractResult::Ok(behind.model)
+    };
+    let theirs = model()?.into_optimized()?.into_runnable()?;
+    let mut ours = model()?;
+    assert_eq!(replace_convolutions(&mut ours)?, 1);
+    let operators = ours.eval_order()?.into_iter().map(|node| ours.node(node));
+    let operators = operators.filter(|node| !matches!(&*node.op.name(), "Source" | "Const"));
+    let names: Vec<_> = operators.map(|node| node.op.name()).collect();
+    assert_eq!(names.len(), left, "{names:?}");
+    let ours = ours.into_optimized()?.into_runnable()?;
+    let x = numbers(&SHAPE, 3);
+    let theirs = theirs.run(tvec![x.clone().into()])?;
+    for executor in [Executor::SingleThread, Executor::multithread(2), Executor::RayonGlobal] {
+        let ours = multithread_tract_scope(executor, || ours.run(tvec![x.clone().into()]))?;
+        same(&ours, &theirs, 1e-4)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn clamps_become_part_of_a_convolution() -> TractResult<()> {
+    check_behind(1, |b| Ok(tvec![b.with_number(max(), 0.0, b.y)?]))?;
+    check_behind(1, |b| Ok(tvec![b.with_number(min(), 0.25, b.y)?]))?;
+    let both = |lo, hi| {
+        move |b: &mut Behind| {
+            let y = b.with_number(max(), lo, b.y)?;
+            Ok(tvec![b.with_number(min(), hi, y)?])
+        }
+    };
+    check_behind(1, both(0.0, 6.0))?;
+    check_behind(1, both(-0.5, 0.5))?;
+    // Out of order: all is the second bound.
+    check_behind(1, both(1.0, -1.0))
+}
+
+#[test]
+fn activations_become_part_of_a_convolution() -> TractResult<()> {
+    let activations =
+        [leaky_relu(0.1), sigmoid(), tanh(), silu(), hard_swish(), gelu_exact(), gelu_approximate(false)];
+    for op in activations {
+        check_behind(1, |b| Ok(tvec![b.wire(op.clone(), &[b.y])?]))?;
+    }
+    // It is another function; and only one can be a part.
+    check_behind(2, |b| Ok(tvec![b.wire(gelu_approximate(true), &[b.y])?]))?;
+    check_behind(2, |b| {
+        let y = b.wire(sigmoid(), &[b.y])?;
+        Ok(tvec![b.with_number(max(), 0.5, y)?])
+    })
+}
+
+#[test]
+fn a_residual_becomes_part_of_a_convolution() -> TractResult<()> {
+    check_behind(1, |b| Ok(tvec![b.wire(add(), &[b.y, b.x])?]))?;
+    check_behind(1, |b| {
+        let y = b.wire(add(), &[b.x, b.y])?;
+        Ok(tvec![b.with_number(max(), 0.0, y)?])
+    })?;
+    check_behind(1, |b| Ok(tvec![b.with(add(), numbers(&SHAPE, 4), b.y)?]))?;
+    // A second one, and one behind the activation.
+    check_behind(2, |b| {
+        let y = b.wire(add(), &[b.x, b.y])?;
+        Ok(tvec![b.wire(add(), &[y, b.x])?])
+    })?;
+    check_behind(2, |b| {
+        let y = b.with_number(max(), 0.0, b.y)?;
+        Ok(tvec![b.wire(add(), &[y, b.x])?])
+    })
+}
+
+#[test]
+fn what_others_use_stays() -> TractResult<()> {
+    // What the activation is applied to is an output, or is used twice.
+    check_behind(2, |b| Ok(tvec![b.y, b.with_number(max(), 0.0, b.y)?]))?;
+    check_behind(2, |b| Ok(tvec![b.wire(add(), &[b.y, b.y])?]))?;
+    check_behind(3, |b| {
+        let rectified = b.with_number(max(), 0.0, b.y)?;
+        Ok(tvec![b.wire(mul(), &[rectified, b.y])?])
+    })?;
+    // One number for each channel, one for each image.
+    check_behind(2, |b| Ok(tvec![b.with(max(), numbers(&[1, 8, 1, 1], 5), b.y)?]))?;
+    check_behind(2, |b| Ok(tvec![b.with(add(), numbers(&[2, 1, 1, 1], 5), b.y)?]))
 }
