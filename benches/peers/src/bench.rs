@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use convgemm::reference::Oracle;
 
 use crate::common::data::check;
@@ -38,14 +38,7 @@ impl Bench<'_> {
                 Err(error) => eprintln!("{}: {} is not timed: {error:#}", layer.name, peer.name()),
             }
         }
-        let mut seconds = BTreeMap::new();
-        for _ in 0..self.rounds {
-            for (name, run) in &mut prepared {
-                let round = measure(run.as_mut(), self.min_time)?;
-                let best = seconds.entry(*name).or_insert(f64::INFINITY);
-                *best = round.min(*best);
-            }
-        }
+        let seconds = self.in_turn(&mut prepared)?;
         let plan = Convgemm::plan(&problem)?;
         let geometry = &problem.geometry;
         let flops = 2.0 * geometry.macs() as f64;
@@ -58,6 +51,52 @@ impl Bench<'_> {
             im2col_bytes: size_of::<f32>() * problem.im2col_len(),
             gflops: seconds.into_iter().map(|(name, seconds)| (name, flops / seconds / 1e9)).collect(),
         })
+    }
+
+    /// Seconds of each library for all layers one after the other, as a network computes them: weights and images come from where
+    /// the other layers have left them. A library that lacks a layer is left out.
+    pub(crate) fn pass(&self, layers: &[Layer]) -> Result<BTreeMap<&'static str, f64>> {
+        let problems: Vec<_> =
+            layers.iter().map(|layer| Problem::new(layer, self.threads)).collect::<Result<_>>()?;
+        let outputs: Vec<_> = problems.iter().map(expected).collect::<Result<_>>()?;
+        let mut passes: Vec<(&'static str, Box<dyn Run + '_>)> = vec![];
+        for peer in self.peers {
+            let verified = |(problem, expected): (_, &Vec<f32>)| {
+                verified(*peer, problem, expected)?.context("it has no such convolution")
+            };
+            match problems.iter().zip(&outputs).map(verified).collect::<Result<Vec<_>>>() {
+                Ok(runs) => passes.push((peer.name(), Box::new(Pass(runs)))),
+                Err(error) => eprintln!("{} is not timed: {error:#}", peer.name()),
+            }
+        }
+        self.in_turn(&mut passes)
+    }
+
+    /// Seconds of the fastest call of each.
+    fn in_turn(&self, runs: &mut [(&'static str, Box<dyn Run + '_>)]) -> Result<BTreeMap<&'static str, f64>> {
+        let mut seconds = BTreeMap::new();
+        for _ in 0..self.rounds {
+            for (name, run) in &mut *runs {
+                let round = measure(run.as_mut(), self.min_time)?;
+                let best = seconds.entry(*name).or_insert(f64::INFINITY);
+                *best = round.min(*best);
+            }
+        }
+        Ok(seconds)
+    }
+}
+
+/// Convolutions, one after the other.
+struct Pass<'a>(Vec<Box<dyn Run + 'a>>);
+
+impl Run for Pass<'_> {
+    fn run(&mut self) -> Result<()> {
+        self.0.iter_mut().try_for_each(|run| run.run())
+    }
+
+    fn output(&self) -> Result<Vec<f32>> {
+        let outputs: Vec<_> = self.0.iter().map(|run| run.output()).collect::<Result<_>>()?;
+        Ok(outputs.concat())
     }
 }
 
@@ -82,9 +121,11 @@ fn verified<'a>(
     let y = run.output()?;
     ensure!(y.len() == expected.len(), "{} values, not {}", y.len(), expected.len());
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let wrong = y.iter().zip(expected).position(|(y, e)| !((y - e).abs() <= TOLERANCE * largest));
+    // NaN is not.
+    let is_close = |y: f32, expected: f32| (y - expected).abs() <= TOLERANCE * largest;
+    let wrong = y.iter().zip(expected).position(|(&y, &expected)| !is_close(y, expected));
     if let Some(at) = wrong {
-        anyhow::bail!("value {at} is {}, not {}", y[at], expected[at]);
+        bail!("value {at} is {}, not {}", y[at], expected[at]);
     }
     Ok(Some(run))
 }

@@ -20,6 +20,7 @@ use convgemm::Isa;
 use peers::Peer;
 use rayon::ThreadPoolBuilder;
 use results::{Results, head, line};
+use serde::Serialize;
 
 /// Times convolution layers with other Rust libraries beside convgemm.
 #[derive(Debug, Parser)]
@@ -42,7 +43,10 @@ struct Arguments {
     /// The libraries; all unless given.
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(peers::ALL.map(|peer| peer.name())))]
     peers: Option<Vec<String>>,
-    /// Writes the results to this file.
+    /// Times all layers in one pass, one after the other, in place of each by itself.
+    #[arg(long)]
+    pass: bool,
+    /// Writes the results to this file; with --pass the seconds of each library.
     #[arg(long)]
     json: Option<PathBuf>,
 }
@@ -68,14 +72,21 @@ fn run(arguments: &Arguments, threads: usize) -> Result<()> {
     };
     let peers: Vec<_> = peers::ALL.into_iter().filter(wanted).collect();
     let names: Vec<_> = peers.iter().map(|peer| peer.name()).collect();
-    let layers = layer::read(arguments.layers.as_deref())?;
-    let isa = Isa::available()[0];
-    let peak_gflops = peak::single_precision(isa, &ThreadPoolBuilder::new().num_threads(threads).build()?);
+    let mut layers = layer::read(arguments.layers.as_deref())?;
+    layers.retain(|layer| layer.name.contains(&arguments.matching));
     let min_time = Duration::try_from_secs_f64(arguments.min_time)?;
     let bench = Bench { peers: &peers, threads, rounds: arguments.rounds.into(), min_time };
+    if arguments.pass {
+        let seconds = bench.pass(&layers)?;
+        println!("{} layers in one pass, {threads} threads", layers.len());
+        seconds.iter().for_each(|(name, seconds)| println!("{name:11} {:9.3} ms", 1e3 * seconds));
+        return write(arguments, &seconds);
+    }
+    let isa = Isa::available()[0];
+    let peak_gflops = peak::single_precision(isa, &ThreadPoolBuilder::new().num_threads(threads).build()?);
     println!("FMA peak {peak_gflops:.1} GFLOP/s ({isa}, {threads} threads)\n{}", head(&names));
     let mut results = Results { cpu: cpu(), isa: isa.name(), threads, peak_gflops, layers: vec![] };
-    for layer in layers.iter().filter(|layer| layer.name.contains(&arguments.matching)) {
+    for layer in &layers {
         if layer.rank() > 2 {
             eprintln!("{}: left out, layers of three axes are not compared", layer.name);
             continue;
@@ -85,11 +96,13 @@ fn run(arguments: &Arguments, threads: usize) -> Result<()> {
         results.layers.push(layer);
     }
     print!("{}", results.means(&names));
-    if let Some(path) = &arguments.json {
-        fs::write(path, serde_json::to_string_pretty(&results)?)
-            .with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(())
+    write(arguments, &results)
+}
+
+fn write(arguments: &Arguments, results: &impl Serialize) -> Result<()> {
+    let Some(path) = &arguments.json else { return Ok(()) };
+    fs::write(path, serde_json::to_string_pretty(results)?)
+        .with_context(|| format!("writing {}", path.display()))
 }
 
 /// The CPU's model, where the operating system tells it.
