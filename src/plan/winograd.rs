@@ -215,7 +215,8 @@ impl Winograd {
         let weights = self.points() as f64 * shape.in_channels as f64 * outputs * bytes as f64;
         let line = if weights > OUT_OF_CACHE { 11.0 } else { 0.9 };
         let weights = weights / LINE as f64 * line * (tiles / self.block as f64).max(1.0);
-        products + other(bytes) * (transforms + weights)
+        // Of shorter vectors more multiply-adds are done in the time of a line.
+        products + other(bytes) * (transforms + weights * (LINE / bytes).max(1) as f64)
     }
 }
 
