@@ -2,19 +2,20 @@
 
 use anyhow::{Result, ensure};
 use plotters::style::text_anchor::{HPos, VPos};
+use plotters::style::{RGBColor, TextStyle};
 
+use super::NOMINAL;
 use super::canvas::{
     Area, Frame, bold, dashed, draw_mark, geometric_mean, legend, machine, plain, rectangle, short, text,
 };
 use super::palette::{INK, MOST_LIBRARIES, SKY, library};
 use super::rows::{Rows, heading};
-use super::{COMMAND, NOMINAL};
 use crate::results::{LayerResult, OWN, Run};
 
-const COLUMNS: [i32; 2] = [62, 74];
+const COLUMNS: [i32; 2] = [60, 88];
 
 /// The run's own figures beside those of the given libraries; without any, beside the peak alone.
-pub(super) fn draw(run: &Run, libraries: &[&str]) -> Result<String> {
+pub(super) fn draw(run: &Run, libraries: &[&str], command: &str) -> Result<String> {
     ensure!(
         libraries.len() <= MOST_LIBRARIES,
         "{} libraries in one picture; {MOST_LIBRARIES} can be told apart",
@@ -26,7 +27,7 @@ pub(super) fn draw(run: &Run, libraries: &[&str]) -> Result<String> {
         [] => "Throughput by layer".to_owned(),
         _ => format!("Throughput by layer: {OWN} beside {}", libraries.join(", ")),
     };
-    let notes = vec![NOMINAL.to_owned(), COMMAND.to_owned()];
+    let notes = vec![NOMINAL.to_owned(), "In bold: geometric means.".to_owned(), command.to_owned()];
     let frame = Frame { height: rows.height(), title, subtitle: machine(run), notes };
     frame.picture(|area| Bars { run, libraries, rows: &rows, scale: Scale::of(run) }.draw(area))
 }
@@ -68,18 +69,18 @@ impl Bars<'_> {
         rectangle(area, [(16, 67), (40, 77)], SKY)?;
         text(area, OWN, (46, 72), plain(13, INK, HPos::Left, VPos::Center))?;
         let marks = libraries.iter().enumerate().map(|(index, &name)| (library(index), name));
-        legend(area, (130, 72), marks)?;
+        legend(area, (148, 72), marks)?;
         let columns = [rows.right() + COLUMNS[0], rows.right() + COLUMNS[0] + COLUMNS[1]];
         heading(area, ["share of", "the peak"], (columns[0] - 6, rows.top() - 2))?;
         if !libraries.is_empty() {
             heading(area, ["over the best", "of the others"], (columns[1] - 4, rows.top() - 2))?;
         }
         rows.for_each(
-            |class, y| self.figures(area, class, y, columns),
+            |class, y| self.figures(area, class, y, columns, bold),
             |layer, y| {
                 let end = rows.x(layer.own() / scale.end).max(rows.x(0.0) + 1);
                 rectangle(area, [(rows.x(0.0), y - 6), (end, y + 6)], SKY)?;
-                self.figures(area, &[layer], y, columns)
+                self.figures(area, &[layer], y, columns, plain)
             },
         )?;
         let peak = rows.x(run.peak_gflops / scale.end);
@@ -98,11 +99,15 @@ impl Bars<'_> {
     }
 
     /// The columns beside a layer, or a class: geometric means.
-    fn figures(&self, area: &Area<'_>, layers: &[&LayerResult], y: i32, columns: [i32; 2]) -> Result<()> {
-        let style = || match layers {
-            [_] => plain(12, INK, HPos::Right, VPos::Center),
-            _ => bold(12, INK, HPos::Right, VPos::Center),
-        };
+    fn figures(
+        &self,
+        area: &Area<'_>,
+        layers: &[&LayerResult],
+        y: i32,
+        columns: [i32; 2],
+        font: fn(i32, RGBColor, HPos, VPos) -> TextStyle<'static>,
+    ) -> Result<()> {
+        let style = || font(12, INK, HPos::Right, VPos::Center);
         let share = geometric_mean(layers.iter().map(|layer| layer.own() / self.run.peak_gflops));
         text(area, &format!("{} %", percent(share)), (columns[0] - 6, y), style())?;
         let best = |layer: &LayerResult| {

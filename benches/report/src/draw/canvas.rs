@@ -16,7 +16,7 @@ pub(super) type Pixel = (i32, i32);
 /// As wide as a README is shown.
 pub(super) const WIDTH: i32 = 900;
 /// Of a text's letters, over its size, on average: the viewer's font is not known.
-const LETTER: f64 = 0.56;
+const LETTER: f64 = 0.6;
 /// What plotters divides a font's size by.
 const PLOTTERS_FONT: f64 = 1.24;
 

@@ -1,8 +1,9 @@
 //! The scratch memory of a call beside the im2col matrix of one image.
 
 use anyhow::Result;
-use plotters::style::Color;
+use plotters::element::Circle;
 use plotters::style::text_anchor::{HPos, VPos};
+use plotters::style::{Color, WHITE};
 
 use super::COMMAND;
 use super::canvas::{Area, Frame, cores, draw_mark, legend, line, plain, text};
@@ -23,7 +24,8 @@ pub(super) fn draw(run: &Run) -> Result<String> {
         title: "Scratch memory of a call beside the im2col matrix of one image".to_owned(),
         subtitle: cores(run),
         notes: vec![
-            "convgemm's scratch is that of all threads together, whatever the batch.".to_owned(),
+            "Scratch is that of all threads together; it is kept and used again, call after call.".to_owned(),
+            "Where a kernel is 1×1 and its stride 1, the image itself is the im2col matrix: nothing has to be copied.".to_owned(),
             COMMAND.to_owned(),
         ],
     };
@@ -55,7 +57,7 @@ fn draw_layer(area: &Area<'_>, layer: &LayerResult, [scratch, im2col]: [i32; 2],
     draw_mark(area, IM2COL, (im2col, y), 4)?;
     draw_mark(area, SCRATCH, (scratch, y), 4)?;
     if layer.scratch_bytes == 0 {
-        area.draw(&plotters::element::Circle::new((scratch, y), 2, plotters::style::WHITE.filled()))?;
+        area.draw(&Circle::new((scratch, y), 2, WHITE.filled()))?;
     }
     Ok(())
 }

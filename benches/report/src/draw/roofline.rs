@@ -5,22 +5,19 @@ use plotters::prelude::{ChartBuilder, IntoLogRange};
 use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Area, Frame, Pixel, WIDTH, draw_mark, legend, line, machine, plain, text, text_width};
+use super::canvas::{Area, Frame, Pixel, WIDTH, cores, draw_mark, legend, line, plain, text, text_width};
 use super::palette::{FAINT, INK, MUTED, class, class_order};
 use super::{COMMAND, NOMINAL};
 use crate::results::{Bandwidth, LayerResult, Run};
 
-const HEIGHT: i32 = 640;
+const HEIGHT: i32 = 680;
 const RADIUS: i32 = 5;
 const LABEL: i32 = 12;
+/// Points of a line that labels keep away from.
+const LINE: u32 = 100;
 
 pub(super) fn draw(run: &Run, bandwidth: Bandwidth) -> Result<String> {
-    let subtitle = format!(
-        "{}; read from memory {:.0}, from L2 {:.0} GB/s",
-        machine(run),
-        bandwidth.memory,
-        bandwidth.l2
-    );
+    let subtitle = format!("{}; peak and bandwidths measured in the same run", cores(run));
     let notes = vec![
         NOMINAL.to_owned(),
         "Each tensor is counted once; calls are repeated, so that what fits stays in the caches.".to_owned(),
@@ -30,21 +27,21 @@ pub(super) fn draw(run: &Run, bandwidth: Bandwidth) -> Result<String> {
     frame.picture(|area| draw_on(area, run, bandwidth))
 }
 
-/// Powers of ten around all of the values.
-fn decades(values: impl IntoIterator<Item = f64>) -> std::ops::Range<f64> {
+/// Around all of the values, with some room.
+fn around(values: impl IntoIterator<Item = f64>) -> std::ops::Range<f64> {
     let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
     for value in values {
         (least, most) = (least.min(value), most.max(value));
     }
-    10_f64.powf(least.log10().floor())..10_f64.powf((1.05 * most).log10().ceil())
+    least / 2.0..most * 2.0
 }
 
 fn draw_on(area: &Area<'_>, run: &Run, bandwidth: Bandwidth) -> Result<()> {
-    let xs = decades(run.layers.iter().map(LayerResult::intensity));
-    let ys = decades(run.layers.iter().map(LayerResult::own).chain([run.peak_gflops]));
+    let xs = around(run.layers.iter().map(LayerResult::intensity));
+    let ys = around(run.layers.iter().map(LayerResult::own).chain([run.peak_gflops]));
     let mut chart = ChartBuilder::on(area)
         .margin_top(92)
-        .margin_bottom(60)
+        .margin_bottom(76)
         .margin_right(24)
         .margin_left(12)
         .x_label_area_size(48)
@@ -65,21 +62,25 @@ fn draw_on(area: &Area<'_>, run: &Run, bandwidth: Bandwidth) -> Result<()> {
     let pixel = |x: f64, y: f64| chart.backend_coord(&(x, y));
 
     let mut taken = Vec::new();
-    for (name, slope) in [("memory", bandwidth.memory), ("L2", bandwidth.l2)] {
+    for (name, slope, above) in [("memory", bandwidth.memory, false), ("L2", bandwidth.l2, true)] {
         let begin = xs.start.max(ys.start / slope);
         let ridge = run.peak_gflops / slope;
         line(area, &[pixel(begin, begin * slope), pixel(ridge, run.peak_gflops)], INK.stroke_width(1))?;
-        // Above the line where it is low, and to the left of it.
-        let x = begin * (ridge / begin).powf(0.3);
-        let (x, y) = pixel(x, x * slope);
-        taken.push(label(area, name, (x - 8, y - 8), HPos::Right)?);
+        // No label of a layer may lie on the line.
+        let along = |share: f64| begin * (ridge / begin).powf(share);
+        let points = (0..=LINE).map(|point| along(f64::from(point) / f64::from(LINE)));
+        taken.extend(points.map(|x| pixel(x, x * slope)).map(|(x, y)| [(x - 2, y - 2), (x + 2, y + 2)]));
+        let (x, y) = pixel(along(0.55), along(0.55) * slope);
+        let (at, anchor) = if above { ((x - 3, y - 8), HPos::Right) } else { ((x + 6, y + 8), HPos::Left) };
+        taken.push(label(area, &format!("{name} {slope:.0} GB/s"), at, anchor)?);
     }
     let roof = [
         pixel(run.peak_gflops / bandwidth.memory.max(bandwidth.l2), run.peak_gflops),
         pixel(xs.end, run.peak_gflops),
     ];
     line(area, &roof, INK.stroke_width(2))?;
-    taken.push(label(area, "FMA peak", (roof[1].0 - 6, roof[1].1 + 10), HPos::Right)?);
+    let peak = format!("FMA peak {:.0} GFLOP/s", run.peak_gflops);
+    taken.push(label(area, &peak, (roof[0].0 + 8, roof[0].1 - 10), HPos::Left)?);
 
     let dots: Vec<_> =
         run.layers.iter().map(|layer| (layer, pixel(layer.intensity(), layer.own()))).collect();

@@ -11,8 +11,8 @@ use crate::results::LayerResult;
 const ROW: i32 = 19;
 const LEFT: i32 = 236;
 const TOP: i32 = 124;
-/// For the axis below and two lines of notes.
-const BOTTOM: i32 = 92;
+/// For the axis below and three lines of notes.
+const BOTTOM: i32 = 108;
 
 pub(super) struct Rows<'a> {
     classes: Vec<Vec<&'a LayerResult>>,

@@ -12,10 +12,12 @@ use super::palette::{FAINT, INK, MUTED, class, class_order};
 use crate::results::{LayerResult, Run};
 
 const HEIGHT: i32 = 560;
+/// Pixels for each number of threads, at least, where means are written below.
+const NARROWEST: i32 = 34;
 const LEFT: i32 = 70;
 const RIGHT: i32 = WIDTH - 24;
 const TOP: i32 = 84;
-const BOTTOM: i32 = HEIGHT - 96;
+const BOTTOM: i32 = HEIGHT - 112;
 
 /// The first run is of one thread.
 pub(super) fn draw(single: &Run, runs: &[Run]) -> Result<String> {
@@ -64,7 +66,7 @@ fn draw_on(area: &Area<'_>, single: &Run, runs: &[Run]) -> Result<()> {
     let slot = width / runs.len() as i32;
     for (column, name) in (0..).zip(&classes) {
         let left = LEFT + width * column;
-        text(area, name, (left + width / 2, BOTTOM + 24), plain(13, INK, HPos::Center, VPos::Top))?;
+        text(area, name, (left + width / 2, BOTTOM + 42), plain(13, INK, HPos::Center, VPos::Top))?;
         for (index, run) in (0..).zip(runs) {
             let middle = left + slot * index + slot / 2;
             let threads = run.threads.to_string();
@@ -82,15 +84,14 @@ fn draw_on(area: &Area<'_>, single: &Run, runs: &[Run]) -> Result<()> {
             let mean = geometric_mean(of_class.iter().copied());
             let half = slot * 4 / 10;
             line(area, &[(middle - half, y(mean)), (middle + half, y(mean))], INK.stroke_width(2))?;
-            if runs.len() == 1 {
-                text(
-                    area,
-                    &short(mean),
-                    (middle + half, y(mean) - 3),
-                    plain(12, INK, HPos::Right, VPos::Bottom),
-                )?;
+            if slot >= NARROWEST {
+                let style = plain(12, INK, HPos::Center, VPos::Top);
+                text(area, &short(mean), (middle, BOTTOM + 22), style)?;
             }
         }
+    }
+    if slot >= NARROWEST {
+        text(area, "mean", (LEFT - 8, BOTTOM + 22), plain(12, INK, HPos::Right, VPos::Top))?;
     }
     text(area, "threads", (LEFT - 8, BOTTOM + 6), plain(12, MUTED, HPos::Right, VPos::Top))
 }
