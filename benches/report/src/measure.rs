@@ -33,12 +33,14 @@ impl Measurement {
         let bar = ProgressBar::new((threads.len() * layers.len()) as u64).with_style(style);
         for &threads in threads {
             let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
-            bar.set_message(format!("{threads} threads: the machine's peak and bandwidth"));
-            let peak_gflops = peak::single_precision(self.isa, &pool);
+            bar.set_message(format!("{threads} threads: the bandwidth of memory and caches"));
+            let mut peak_gflops: f64 = 0.0;
             machine.bandwidths.push(bandwidth::measure(self.isa, &pool));
             let mut results = Vec::new();
             for layer in layers {
                 bar.set_message(format!("{threads} threads: {}", layer.name));
+                // Again and again: what else runs on the machine lowers it for a while.
+                peak_gflops = peak_gflops.max(peak::single_precision(self.isa, &pool));
                 let result = match layer.rank() {
                     1 => self.layer::<1>(layer, &pool),
                     2 => self.layer::<2>(layer, &pool),
