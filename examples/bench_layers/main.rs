@@ -10,13 +10,12 @@ mod row;
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use common::data::{check, check_error, check_some, random};
 use common::layer::{self, Layer};
-use common::peak;
+use common::{peak, timing};
 use convgemm::reference::{GradientOracle, Oracle};
 use convgemm::{
     Accuracy, Algorithm, BackwardOptions, Conv, Element, Isa, Workspace, backward_input, backward_weight,
@@ -205,7 +204,7 @@ impl Bench {
             }
         };
         self.pool.install(&mut call)?;
-        let times = self.pool.install(|| measure(call, self.arguments.min_time))?;
+        let times = self.pool.install(|| timing::measure(call, self.arguments.min_time))?;
         check_some(&gradient, geometry.macs(), |index| match input {
             true => oracle.input_expected_at(index),
             false => oracle.weight_expected_at(index),
@@ -253,7 +252,7 @@ impl Bench {
             write(&file(folder, layer, "y"), &y)?;
         }
         let call = || conv.forward_into(black_box(&x), layer.n, extent, black_box(&mut y), &mut workspace);
-        let times = self.pool.install(|| measure(call, self.arguments.min_time))?;
+        let times = self.pool.install(|| timing::measure(call, self.arguments.min_time))?;
         let plan = conv.plan(layer.n, extent)?;
         let threads = usize::from(self.arguments.threads);
         Ok(Row {
@@ -271,24 +270,6 @@ impl Bench {
             scratch_bytes: plan.parts(threads) * plan.scratch_bytes(),
         })
     }
-}
-
-/// Seconds of a call, ascending. Calls under 10 µs are timed in batches.
-fn measure(mut call: impl FnMut() -> convgemm::Result<()>, min_time: f64) -> Result<Vec<f64>> {
-    let started = Instant::now();
-    call()?;
-    let batch = (10e-6 / started.elapsed().as_secs_f64().max(1e-9)).ceil().max(1.0) as usize;
-    let mut times = Vec::new();
-    let begun = Instant::now();
-    while times.len() < 5 || begun.elapsed() < Duration::from_secs_f64(min_time) {
-        let started = Instant::now();
-        for _ in 0..batch {
-            call()?;
-        }
-        times.push(started.elapsed().as_secs_f64() / batch as f64);
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(times)
 }
 
 fn file(folder: &Path, layer: &Layer, tensor: &str) -> PathBuf {

@@ -1,24 +1,28 @@
 //! Throughput of one thread by class of layer: this crate's choice beside `Algorithm::Im2col`, im2col into a general GEMM.
 //!
-//! Criterion's elements are floating-point operations, so that its Gelem/s are GFLOP/s. Each result is checked against
-//! the oracle before it is timed. `cargo bench -- pointwise` runs one class. For several threads and shares of the
-//! machine's peak see the example `bench_layers`.
+//! Criterion's elements are floating-point operations, so that its Gelem/s are GFLOP/s; its plots stand in
+//! `target/criterion/report/index.html`. The table at the end has shares of the FMA peak, which is measured in the same run. Each result is
+//! checked against the oracle before it is timed. `cargo bench -- pointwise` runs one class. For several threads see the example
+//! `bench_layers`.
 
-#[path = "../examples/common/mod.rs"]
+#[path = "../../examples/common/mod.rs"]
 mod common;
+mod table;
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::data::{check, random};
 use common::layer::{self, Layer};
+use common::peak;
 use convgemm::reference::Oracle;
 use convgemm::{
-    Algorithm, BackwardOptions, Conv, Element, ForwardOptions, Gradients, Parallelism, Params, Workspace,
-    backward,
+    Algorithm, BackwardOptions, Conv, Element, ForwardOptions, Gradients, Isa, Parallelism, Params,
+    Workspace, backward,
 };
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
+use table::{Column, DOUBLE, Table};
 
 const CLASSES: [&str; 8] = ["dense", "pointwise", "first", "depthwise", "grouped", "thin", "tiny", "3-D"];
 /// The classes whose layers the group f64 repeats.
@@ -29,16 +33,18 @@ const MOST_IN_DOUBLE: u128 = 150_000_000;
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 fn layers() -> Vec<Layer> {
-    let more = layer::parse(include_str!("layers_more.json")).expect("a list of layers");
+    let more = layer::parse(include_str!("../layers_more.json")).expect("a list of layers");
     layer::read(None).expect("a list of layers").into_iter().chain(more).collect()
 }
 
-fn bench(criterion: &mut Criterion) {
+fn bench(criterion: &mut Criterion, table: &mut Table) {
     let layers = layers();
+    let (isa, thread) = (isa(), rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread"));
     for class in CLASSES {
+        table.record_peak(peak::single_precision(isa, &thread));
         let mut group = criterion.benchmark_group(class);
         for layer in layers.iter().filter(|layer| layer.class() == class) {
-            bench_layer::<f32>(&mut group, layer);
+            bench_layer::<f32>(&mut group, layer, class, table);
         }
         if class == "tiny" {
             bench_loops::<3, 3, 2, 2>(&mut group, "tiny.3x3x2x2");
@@ -46,10 +52,10 @@ fn bench(criterion: &mut Criterion) {
         }
         group.finish();
     }
-    let mut group = criterion.benchmark_group("f64");
+    let mut group = criterion.benchmark_group(DOUBLE);
     let chosen = |layer: &&Layer| IN_DOUBLE.contains(&layer.class()) && layer.macs() <= MOST_IN_DOUBLE;
     for layer in layers.iter().filter(chosen) {
-        bench_layer::<f64>(&mut group, layer);
+        bench_layer::<f64>(&mut group, layer, DOUBLE, table);
     }
     group.finish();
     bench_denormals(criterion);
@@ -109,14 +115,20 @@ fn all_passes(
     }
 }
 
-fn bench_layer<T: Element>(group: &mut Group<'_>, layer: &Layer) {
-    group.throughput(Throughput::Elements(2 * layer.macs() as u64)).sampling_mode(SamplingMode::Flat);
-    for (name, algorithm) in [("convgemm", Algorithm::Auto), ("im2col", Algorithm::Im2col)] {
+fn bench_layer<T: Element>(group: &mut Group<'_>, layer: &Layer, class: &str, table: &mut Table) {
+    let flops = 2 * layer.macs() as u64;
+    group.throughput(Throughput::Elements(flops)).sampling_mode(SamplingMode::Flat);
+    for (name, algorithm, column) in
+        [("convgemm", Algorithm::Auto, Column::Own), ("im2col", Algorithm::Im2col, Column::Baseline)]
+    {
         let id = BenchmarkId::new(name, &layer.name);
-        match layer.rank() {
+        let seconds = match layer.rank() {
             1 => bench_of::<T, 1>(group, id, layer, algorithm),
             2 => bench_of::<T, 2>(group, id, layer, algorithm),
             _ => bench_of::<T, 3>(group, id, layer, algorithm),
+        };
+        if let Some(seconds) = seconds {
+            table.record(class, &layer.name, column, flops as f64 / seconds / 1e9);
         }
     }
 }
@@ -155,18 +167,30 @@ fn loops<const H: usize, const W: usize, const R: usize, const S: usize>(
     }
 }
 
+/// Seconds of a call in the fastest sample; none where the filter leaves it out, or it is only tried.
 fn bench_of<T: Element, const D: usize>(
     group: &mut Group<'_>,
     id: BenchmarkId,
     layer: &Layer,
     algorithm: Algorithm,
-) {
+) -> Option<f64> {
     // Made when it is first run, so that what the filter leaves out costs nothing.
     let mut call = None;
+    let (mut fastest, mut samples) = (f64::INFINITY, 0);
     group.bench_function(id, |bencher| {
         let call = call.get_or_insert_with(|| checked_call::<T, D>(layer, algorithm));
-        bencher.iter(call);
+        bencher.iter_custom(|calls| {
+            let started = Instant::now();
+            for _ in 0..calls {
+                call();
+            }
+            let elapsed = started.elapsed();
+            fastest = fastest.min(elapsed.as_secs_f64() / calls as f64);
+            samples += 1;
+            elapsed
+        });
     });
+    (samples > 1).then_some(fastest)
 }
 
 /// A call of the layer on random data, whose result is right.
@@ -188,12 +212,24 @@ fn checked_call<T: Element, const D: usize>(layer: &Layer, algorithm: Algorithm)
     }
 }
 
+/// The instruction set that layers are computed with where none is given.
+fn isa() -> Isa {
+    let forced = std::env::var(convgemm::ISA_VARIABLE).ok();
+    forced.map_or(Isa::available()[0], |name| name.parse().expect("the name of an instruction set"))
+}
+
 fn main() {
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
-    bench(&mut criterion);
+    let mut table = Table::default();
+    bench(&mut criterion, &mut table);
     criterion.final_summary();
+    if !table.is_empty() {
+        println!("GFLOP/s of the fastest sample in one thread ({}), nominal: taps on padding count.", isa());
+        println!("im2col: the baseline, into a general GEMM; times: how many times its throughput.");
+        print!("{table}");
+    }
 }
