@@ -414,6 +414,11 @@ impl Shape {
     }
 }
 
+/// 0 divides nothing but 0.
+pub(crate) fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 /// A convolution of images of known extents: everything about its sizes, checked once.
 ///
 /// ```

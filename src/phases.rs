@@ -5,7 +5,7 @@
 //! windows that lie `dilation / gcd` apart. That makes each phase a convolution of the output's gradient with a stride of 1,
 //! whose kernel is those taps in reverse. A stride of 1 has one phase, which is everything.
 
-use crate::geometry::{Axis, Params, Shape};
+use crate::geometry::{Axis, Params, Shape, gcd};
 
 /// Taps `first`, `first + step`, … of an axis of a kernel; the phase's kernel has them in reverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,11 +96,6 @@ fn phase(shape: &Shape, taps: [PhaseTaps; 3]) -> Option<Phase> {
         ..*shape
     };
     Some(Phase { first: [d.0, h.0, w.0], shape })
-}
-
-/// 0 divides nothing but 0.
-pub(crate) fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use crate::element::Element;
-use crate::geometry::Shape;
+use crate::geometry::{Shape, gcd};
 
 /// Sums of the bias that are kept apart until a chunk ends.
 pub(crate) const LANES: usize = 16;
@@ -28,7 +28,7 @@ pub(crate) const SLICES: usize = 8;
 pub(crate) struct Slices {
     images: usize,
     /// Output planes, and the rows and columns of each.
-    extents: [usize; 3],
+    pub(crate) extents: [usize; 3],
     /// Rows and columns of a piece, and pieces of a chunk, at most.
     pub(crate) rows: usize,
     pub(crate) cols: usize,
@@ -46,6 +46,23 @@ impl Slices {
         let planes = shape.batch.saturating_mul(depth);
         let pieces = if rows < height || cols < width { 1 } else { share(planes, CHUNK / (rows * cols)) };
         Self { images: shape.batch, extents, rows, cols, pieces }
+    }
+
+    /// The same chunks where each plane is one row, or several planes are if no chunk ends between them. None where pieces are parts of
+    /// rows, which need not begin at equal distances.
+    pub(crate) fn as_rows(self) -> Option<Self> {
+        let [depth, height, width] = self.extents;
+        if self.cols < width {
+            return None;
+        }
+        let planes = gcd(self.pieces.max(1), depth);
+        Some(Self {
+            extents: [depth / planes, 1, planes * height * width],
+            rows: 1,
+            cols: planes * self.rows * width,
+            pieces: self.pieces / planes,
+            ..self
+        })
     }
 
     /// Pieces along (images, depths, rows, columns).
@@ -172,6 +189,57 @@ mod tests {
                 pieces.into_iter().flat_map(positions)
             });
             assert!(positions.eq(0..batch * plane), "{batch} {extent:?}");
+        }
+    }
+
+    #[test]
+    fn the_chunks_of_known_shapes() {
+        let known: [(usize, [usize; 3], &[usize]); 5] = [
+            // Whole planes, of several images.
+            (3, [2, 13, 13], &[507, 507]),
+            (5, [1, 15, 17], &[510, 510, 255]),
+            // Rows, of which fewer lie at the end.
+            (2, [1, 9, 63], &[315, 252, 315, 252]),
+            (1, [1, 3, 300], &[300, 300, 300]),
+            // Parts of rows.
+            (1, [1, 2, 1025], &[342, 342, 341, 342, 342, 341]),
+        ];
+        for (batch, extent, lens) in known {
+            let slices = Slices::new(&Params::<3>::new(1, 1, [1; 3]).geometry(batch, extent).unwrap().shape);
+            let len = |chunk: Range<usize>| chunk.map(|index| slices.piece(index).positions().len()).sum();
+            let chunks: Vec<usize> = (0..SLICES).flat_map(|slice| slices.chunks(slice)).map(len).collect();
+            assert_eq!(chunks, lens, "{batch} × {extent:?}");
+        }
+    }
+
+    #[test]
+    fn longer_rows_have_the_same_chunks() {
+        for (batch, extent) in [
+            (2, [1, 9, 63]),
+            (3, [1, 112, 112]),
+            (1, [1, 1, 5000]),
+            (1, [1, 3, 512]),
+            (3, [2, 13, 13]),
+            (5, [3, 9, 9]),
+            (2, [9, 9, 9]),
+            (2, [12, 11, 11]),
+            (40, [2, 7, 7]),
+            (7, [1, 7, 7]),
+            (10, [2, 7, 7]),
+            (0, [6, 2, 3]),
+        ] {
+            let shape = Params::<3>::new(1, 1, [1; 3]).geometry(batch, extent).unwrap().shape;
+            let slices = Slices::new(&shape);
+            let joined = slices.as_rows().unwrap_or(slices);
+            assert!(joined == slices || joined.rows == 1 && joined.positions() == slices.positions());
+            let positions = |slices: Slices, slice| -> Vec<Vec<usize>> {
+                let of_piece =
+                    |index| slices.piece(index).of_image().map(|(image, at)| image * shape.out_plane() + at);
+                slices.chunks(slice).map(|chunk| chunk.flat_map(of_piece).collect()).collect()
+            };
+            for slice in 0..SLICES {
+                assert_eq!(positions(joined, slice), positions(slices, slice), "{batch} × {extent:?}");
+            }
         }
     }
 

@@ -227,6 +227,62 @@ fn weight_gradients_in_all_ways() {
     }
 }
 
+/// Where the image is its own im2col matrix it is read as if its rows, or planes, were one, but pieces are rows of the shape as given. Values
+/// of the image are powers of two, so that instruction sets which round twice have the same bytes too.
+fn check_pieces<T: Element, const D: usize>(
+    channels: (usize, usize, usize),
+    batch: usize,
+    extent: [usize; D],
+    workspace: &mut Workspace,
+) {
+    let (c_in, c_out, groups) = channels;
+    let geometry = Params::new(c_in, c_out, [1; D]).groups(groups).geometry(batch, extent).unwrap();
+    let mut data = Data::<T>::reals(&geometry);
+    for (i, x) in data.x.iter_mut().enumerate() {
+        *x = T::from_f64([1.0, -2.0, 0.5][i % 3]);
+    }
+    let exact = data.oracle(&geometry).weight_gradient();
+    for isa in Isa::available() {
+        let options = BackwardOptions::new().isa(isa);
+        let gradient = weight_gradient(&geometry, &data, &options, T::from_f64(f64::NAN), workspace);
+        let what = format!("{channels:?} {batch} × {extent:?} {isa} {}", T::NAME);
+        for (i, (y, exact)) in gradient.iter().zip(&exact).enumerate() {
+            assert_eq!(y.to_f64().to_bits(), exact.to_f64().to_bits(), "{what} [{i}]: {y}, not {exact}");
+        }
+    }
+}
+
+#[test]
+fn weight_gradients_of_pieces_that_are_read_as_one_row() {
+    announce("weight_gradients_of_pieces_that_are_read_as_one_row");
+    let mut workspace = Workspace::new();
+    // One channel; output, input, and both kinds of channels in lanes.
+    for channels in [(1, 1, 1), (3, 40, 1), (40, 5, 1), (36, 36, 36), (34, 51, 17)] {
+        for (batch, extent) in [(2, [9, 63]), (1, [24, 43]), (1, [3, 300]), (3, [2, 600]), (1, [50, 30])] {
+            if reduced() && extent[0] > 3 {
+                continue;
+            }
+            check_pieces::<f32, 2>(channels, batch, extent, &mut workspace);
+            check_pieces::<f64, 2>(channels, batch, extent, &mut workspace);
+        }
+        // Chunks that go on in the next image, are whole images, parts of one, parts of planes.
+        for (batch, extent) in [
+            (3, [2, 13, 13]),
+            (5, [3, 9, 9]),
+            (2, [8, 11, 11]),
+            (2, [9, 9, 9]),
+            (2, [3, 5, 201]),
+            (10, [2, 7, 7]),
+        ] {
+            if reduced() && extent[2] > 13 {
+                continue;
+            }
+            check_pieces::<f32, 3>(channels, batch, extent, &mut workspace);
+            check_pieces::<f64, 3>(channels, batch, extent, &mut workspace);
+        }
+    }
+}
+
 /// A sum that underflows is +0.0 before it is added to −0.0, however many channels make whole vectors.
 #[test]
 fn weight_gradients_that_underflow() {

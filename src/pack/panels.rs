@@ -1,10 +1,9 @@
 //! Channels as vectors: what an image, or the output's gradient, holds at one position in some channels, one position behind the other.
 
 use crate::element::Element;
-use crate::geometry::{Axis, Shape};
+use crate::geometry::{Axis, Shape, gcd};
 use crate::kernel::{Columns, KernelSet, Square};
 use crate::pack::taps::TapBox;
-use crate::phases::gcd;
 
 /// How a part of an image lies in scratch, as vectors: `[depths][rows][columns]`. Of depths and rows only those that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

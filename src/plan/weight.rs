@@ -84,19 +84,20 @@ pub(crate) struct Block {
 impl WeightPlan {
     /// For at most `threads` threads, which change the blocks alone.
     pub(crate) fn new<T: Element>(shape: Shape, set: &KernelSet<T>, threads: usize) -> Self {
-        let shape = if shape.is_pointwise() { shape.as_one_row() } else { shape };
+        let (shape, slices) = as_rows(shape);
         let work = shape.output_len() as f64 * shape.k() as f64 / set.lanes as f64;
         let parts = parts(work, threads, None);
         let mut most = SUMS_BYTES / size_of::<T>() / set.lanes;
         let all = [InLanes::Output, InLanes::Input, InLanes::Both];
-        let plans = all.into_iter().filter_map(|in_lanes| Self::by::<T>(in_lanes, shape, set, most));
+        let plans =
+            all.into_iter().filter_map(|in_lanes| Self::by::<T>(in_lanes, (shape, slices), set, most));
         let best = plans.min_by(|a, b| a.cost().total_cmp(&b.cost()));
         // Values of the image need no room that the shape decides.
         let mut plan = best.expect("output channels in lanes always apply");
         let fewest = if parts > 1 { THREAD_BLOCKS.saturating_mul(threads) } else { 1 };
         while plan.blocks() < fewest && most > FEWEST_SUMS {
             most /= 2;
-            let Some(smaller) = Self::by::<T>(plan.in_lanes, shape, set, most) else { break };
+            let Some(smaller) = Self::by::<T>(plan.in_lanes, (shape, slices), set, most) else { break };
             plan = smaller;
         }
         plan.parts = parts.clamp(1, plan.blocks().max(1));
@@ -104,19 +105,16 @@ impl WeightPlan {
     }
 
     /// With at most `most` vectors of sums in a block; none where what it packs is too large.
-    fn by<T: Element>(in_lanes: InLanes, shape: Shape, set: &KernelSet<T>, most: usize) -> Option<Self> {
+    fn by<T: Element>(
+        in_lanes: InLanes,
+        (shape, slices): (Shape, Slices),
+        set: &KernelSet<T>,
+        most: usize,
+    ) -> Option<Self> {
         let [_, lane_channels, row_channels] = in_lanes.extents(&shape);
         let vectors = lane_channels.div_ceil(set.lanes).clamp(1, VECTORS);
-        let mut plan = Self {
-            shape,
-            slices: Slices::new(&shape),
-            in_lanes,
-            lanes: set.lanes,
-            vectors,
-            rows: 1,
-            taps: [1; 3],
-            parts: 1,
-        };
+        let mut plan =
+            Self { shape, slices, in_lanes, lanes: set.lanes, vectors, rows: 1, taps: [1; 3], parts: 1 };
         let (kernel, band) = (shape.kernel(), Caches::here().band());
         let most = most / vectors;
         if in_lanes == InLanes::Output {
@@ -314,6 +312,19 @@ impl WeightPlan {
         let elements: usize = elements.into_iter().map(lines_for::<T>).sum();
         (lines_for::<Run>(runs) + lines_for::<usize>(places) + elements) * LINE
     }
+}
+
+/// The order of the sums for a convolution of `shape`, and `shape`; where an image is its own im2col matrix, both with longer rows, of which
+/// there is less to say. The order stays that of the shape as given.
+fn as_rows(mut shape: Shape) -> (Shape, Slices) {
+    let slices = Slices::new(&shape);
+    let Some(joined) = shape.is_pointwise().then(|| slices.as_rows()).flatten() else {
+        return (shape, slices);
+    };
+    for (axis, extent) in shape.axes.iter_mut().zip(joined.extents) {
+        (axis.input, axis.output) = (extent, extent);
+    }
+    (shape, joined)
 }
 
 /// What so many rows take for each position and vector: fewer than eight wait for each other.
