@@ -78,7 +78,8 @@
 //!
 //! # Memory
 //!
-//! A layer holds its weights, packed, and nothing else. A call needs at most 1 MiB of scratch for each thread, whatever the image, in the
+//! A layer holds its weights, packed (and transformed, once for each tile of [`Algorithm::Winograd`] that its plans ask for), and nothing else. A
+//! call needs at most 1 MiB of scratch for each thread, 2 MiB with [`Accuracy::Fast`], whatever the image, in the
 //! workspace; once that has seen the extents, nothing is allocated. One workspace serves all layers that run one after the other.
 //! Packed weights of gradients and of one-call functions, and the matrix of [`Algorithm::Im2col`], come on top.
 //!

@@ -9,7 +9,7 @@ use crate::pack::buffer::{Line, Scratch};
 use crate::plan::{InputPlan, Plan};
 
 /// Memory for calls to work in, and the plan of the last extents. It grows to what the largest call needs, at most
-/// 1 MiB for each thread (packed weights of one-call functions and of gradients, and [`Algorithm::Im2col`](crate::Algorithm::Im2col)
+/// 1 MiB for each thread, 2 MiB with [`Accuracy::Fast`](crate::Accuracy) (packed weights of one-call functions and of gradients, and [`Algorithm::Im2col`](crate::Algorithm::Im2col)
 /// aside), and can be used with any layer.
 #[derive(Default)]
 pub struct Workspace {
