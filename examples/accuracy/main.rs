@@ -41,6 +41,8 @@ struct Errors {
     max: f64,
     /// The error over the output, root mean squares.
     rms: f64,
+    /// Whether it belongs to the layers that differ in their input channels alone.
+    series: bool,
 }
 
 /// The exact family and all tiles.
@@ -53,7 +55,7 @@ fn main() -> Result<()> {
     let mut all = vec![];
     println!("{}", head("layer"));
     for layer in layers.filter(|layer| layer.rank() == 2) {
-        let errors = measure(layer)?;
+        let errors = measure(layer, false)?;
         if errors.len() > 1 {
             println!("{}", row(&layer.name, &errors));
             all.extend(errors);
@@ -63,7 +65,7 @@ fn main() -> Result<()> {
         println!("\n{}", head(&format!("{kernel}×{kernel}, input channels")));
         let channels = (3..).map(|power| 1 << power).take_while(|&channels| channels <= arguments.channels);
         for channels in channels {
-            let errors = measure(&Layer::square(channels, 32, kernel, 24))?;
+            let errors = measure(&Layer::square(channels, 32, kernel, 24), true)?;
             println!("{}", row(&channels.to_string(), &errors));
             all.extend(errors);
         }
@@ -94,7 +96,7 @@ fn row(first: &str, errors: &[Errors]) -> String {
 }
 
 /// The errors of every way that applies to a layer.
-fn measure(layer: &Layer) -> Result<Vec<Errors>> {
+fn measure(layer: &Layer, series: bool) -> Result<Vec<Errors>> {
     let (params, extent) = (layer.params::<2>(), layer.extent());
     let geometry = params.geometry(layer.n, extent)?;
     let (x, weight): (Vec<f32>, Vec<f32>) =
@@ -118,6 +120,7 @@ fn measure(layer: &Layer) -> Result<Vec<Errors>> {
             tile,
             max: largest(errors.clone()) / largest(exact.iter().copied()),
             rms: (squares(errors) / squares(exact.iter().copied())).sqrt(),
+            series,
         });
     }
     Ok(all)

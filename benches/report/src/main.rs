@@ -17,7 +17,7 @@ use clap::Parser;
 use common::layer;
 use convgemm::Isa;
 use measure::Measurement;
-use results::{Run, Session};
+use results::{Errors, Run, Session};
 
 /// Measures convgemm and draws the pictures of its README.
 #[derive(Debug, Parser)]
@@ -31,6 +31,9 @@ struct Arguments {
     /// Results of convgemm and other libraries in one run, which README.md describes; one picture or more for each file.
     #[arg(long)]
     peers: Vec<PathBuf>,
+    /// Errors that the example `accuracy` wrote, to be drawn as accuracy.svg.
+    #[arg(long)]
+    errors: Option<PathBuf>,
     /// A list of layers in the format of benches/layers.json, which is the default.
     #[arg(long)]
     layers: Option<PathBuf>,
@@ -53,7 +56,11 @@ fn main() -> Result<()> {
         Some(folder) => Session::read(folder)?,
         None => measure(&arguments)?,
     };
-    for (name, svg) in draw::pictures(&session, &peers)? {
+    let mut pictures = draw::pictures(&session, &peers)?;
+    if let Some(path) = &arguments.errors {
+        pictures.insert("accuracy.svg".to_owned(), draw::errors(&Errors::read(path)?)?);
+    }
+    for (name, svg) in pictures {
         let path = arguments.out.join(name);
         fs::write(&path, svg).with_context(|| format!("writing {}", path.display()))?;
         println!("{}", path.display());

@@ -141,6 +141,24 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
+/// How far a layer's results are off, as the example `accuracy` writes it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Errors {
+    pub(crate) in_channels: usize,
+    pub(crate) kernel: usize,
+    /// 0 for the exact family.
+    pub(crate) tile: usize,
+    pub(crate) max: f64,
+    /// It belongs to the layers that differ in their input channels alone.
+    pub(crate) series: bool,
+}
+
+impl Errors {
+    pub(crate) fn read(path: &Path) -> Result<Vec<Self>> {
+        read_json(path)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! The pictures, as SVG. Fonts are the viewer's.
 
+mod accuracy;
 mod bars;
 mod canvas;
 mod memory;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 
-use crate::results::{Run, Session};
+use crate::results::{Errors, Run, Session};
 
 const NOMINAL: &str = "GFLOP/s are nominal: multiply-adds on padding count, though they are skipped, so that a layer may pass the peak.";
 const COMMAND: &str = "cargo run --release --manifest-path benches/report/Cargo.toml";
@@ -49,6 +50,11 @@ pub(crate) fn pictures(session: &Session, peers: &[(String, Run)]) -> Result<BTr
         }
     }
     Ok(pictures)
+}
+
+/// The picture of errors.
+pub(crate) fn errors(errors: &[Errors]) -> Result<String> {
+    accuracy::draw(errors)
 }
 
 #[cfg(test)]
@@ -111,6 +117,17 @@ mod tests {
         assert!(rust.contains("candle") && !rust.contains("torch") && rust.contains("2.00 ×"));
         assert!(cpp.contains("torch") && !cpp.contains("candle") && cpp.contains("0.50 ×"));
         assert!(!pictures.contains_key("scaling.svg"));
+    }
+
+    #[test]
+    fn errors_are_drawn_by_series() {
+        let of = |in_channels, tile| Errors { in_channels, kernel: 3, tile, max: 1e-6, series: true };
+        let tiles = [of(8, 4), of(16, 4)];
+        let (without, svg) =
+            (errors(&tiles).unwrap(), errors(&[of(8, 0), of(16, 0), of(8, 4), of(16, 4)]).unwrap());
+        // Circles are the exact family's.
+        assert!(svg.matches("<circle").count() > without.matches("<circle").count());
+        assert!(svg.contains("1e-5") && svg.contains("input channels"));
     }
 
     #[test]
