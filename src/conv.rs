@@ -79,7 +79,7 @@ impl<T: Element> Stored<T> {
             Self::Raw(raw) => return Ok(Weights::Raw(raw)),
             Self::Packed { packed, transformed } => (packed, transformed),
         };
-        let Some(winograd) = &plan.winograd else { return Ok(Weights::Packed(packed)) };
+        let Some(winograd) = &plan.winograd else { return Ok(Weights::Packed(packed, None)) };
         let known = &transformed[winograd.tile() / 2 - 1];
         let weights = if let Some(weights) = known.get() {
             weights
@@ -88,7 +88,7 @@ impl<T: Element> Stored<T> {
             weights.fill(&plan.shape, winograd.filters, packed, set)?;
             known.get_or_init(|| weights)
         };
-        Ok(Weights::Transformed(packed, weights))
+        Ok(Weights::Packed(packed, Some(weights)))
     }
 }
 

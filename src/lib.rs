@@ -42,7 +42,8 @@
 //! why. Layers with many channels run in the blocked GEMM, which reads the image in place or from bands of copied rows; depthwise layers, narrow
 //! groups, image filters and tiny problems in direct kernels. All of these give the same bytes, so there is nothing to choose but speed;
 //! [`ConvBuilder::algorithm`] and [`ConvBuilder::tuning`] force a choice for a test or a measurement. Not chosen by itself:
-//! [`Algorithm::Im2col`], the baseline.
+//! [`Algorithm::Im2col`], the baseline, and [`Algorithm::Winograd`], which [`Accuracy::Fast`] allows ([`ConvBuilder::accuracy`],
+//! [`BackwardOptions::accuracy`]): two to three times as fast on 3×3 layers, with errors as measured in [`accuracy`].
 //!
 //! # In an engine with dynamic shapes
 //!

@@ -94,7 +94,7 @@ fn one_call<T: Element, const D: usize>(
         let call = Call {
             plan: &plan,
             set,
-            weights: Weights::Packed(&packed),
+            weights: Weights::Packed(&packed, None),
             x,
             residual: None,
             epilogue: &epilogue,

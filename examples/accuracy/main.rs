@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Parser;
 use common::layer::{self, Layer};
-use convgemm::{Algorithm, Conv, Conv2d, Element, Error};
+use convgemm::{Algorithm, Conv, Conv2d, Error};
 use serde::Serialize;
 
 /// Measures the errors of results in single precision.
@@ -99,8 +99,7 @@ fn row(first: &str, errors: &[Errors]) -> String {
 fn measure(layer: &Layer, series: bool) -> Result<Vec<Errors>> {
     let (params, extent) = (layer.params::<2>(), layer.extent());
     let geometry = params.geometry(layer.n, extent)?;
-    let (x, weight): (Vec<f32>, Vec<f32>) =
-        (normal(geometry.input_len(), 1), normal(geometry.weight_len(), 2));
+    let (x, weight) = (normal(geometry.input_len(), 1), normal(geometry.weight_len(), 2));
     let double = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
     let exact = Conv::<f64, 2>::with_params(params).build(&double(&weight))?;
     let exact = exact.forward(&double(&x), layer.n, extent)?;
@@ -135,11 +134,11 @@ fn squares(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Standard normal numbers, of pairs of even ones (Box and Muller, 1958).
-fn normal<T: Element>(len: usize, seed: u64) -> Vec<T> {
+fn normal(len: usize, seed: u64) -> Vec<f32> {
     let even: Vec<f64> = common::data::random(2 * len, seed);
     let of_pair = |pair: &[f64]| {
         let [u, v] = [0, 1].map(|i| (pair[i] + 1.0) / 2.0);
-        T::from_f64((-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos())
+        ((-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
     };
     even.chunks_exact(2).map(of_pair).collect()
 }

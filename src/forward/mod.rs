@@ -18,9 +18,8 @@ use crate::plan::Plan;
 pub(crate) enum Weights<'a, T> {
     /// `[C_out][k]`.
     Raw(&'a [T]),
-    Packed(&'a PackedWeights<T>),
-    /// Those, and for Winograd's products.
-    Transformed(&'a PackedWeights<T>, &'a TransformedWeights<T>),
+    /// Those of panels, and of Winograd's products where the plan has these.
+    Packed(&'a PackedWeights<T>, Option<&'a TransformedWeights<T>>),
 }
 
 /// What a call works on: lengths are checked.
@@ -42,8 +41,7 @@ pub(crate) fn run<T: Element>(call: &Call<'_, T>, scratch: &mut Scratch, y: Outp
     let &Call { plan, set, x, residual, epilogue, parallelism, .. } = call;
     let (weights, transformed) = match call.weights {
         Weights::Raw(weight) => return materialised::run(call, weight, scratch, y),
-        Weights::Packed(weights) => (weights, None),
-        Weights::Transformed(weights, transformed) => (weights, Some(transformed)),
+        Weights::Packed(weights, transformed) => (weights, transformed),
     };
     let addend = residual.map_or(Addend::Nothing, Addend::Residual);
     let layout = PlaneLayout::whole(&plan.shape);

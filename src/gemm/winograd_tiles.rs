@@ -29,6 +29,8 @@ struct Buffers<'a, T> {
     strip: &'a mut [T],
     /// Where the inputs of each tile of a block begin, at any point.
     tiles: &'a mut [usize],
+    /// Where each of a vector's channels begins in the image.
+    planes: [usize; MAX_LANES],
 }
 
 /// Tiles that lie side by side.
@@ -60,9 +62,12 @@ impl<T: Element> WinogradJob<'_, T> {
                 sums: scratch.take(points * winograd.sums::<T>().point),
                 strip: scratch.take(winograd.strip_len(lanes)),
                 tiles: scratch.take(winograd.block),
+                planes: [0; MAX_LANES],
             };
             let PointLayout { tile, .. } = winograd.inputs::<T>();
             buffers.tiles.iter_mut().enumerate().for_each(|(i, at)| *at = i * tile);
+            let plane = plan.shape.in_plane();
+            buffers.planes.iter_mut().enumerate().for_each(|(i, at)| *at = i * plane);
             for task in grid.part(part, parts) {
                 self.run_task(&task, &mut buffers);
             }
@@ -125,7 +130,7 @@ impl<T: Element> WinogradJob<'_, T> {
         for side in self.sides(block) {
             for channel in chunk.clone().step_by(lanes) {
                 let channels = lanes.min(chunk.end - channel);
-                self.copy(task, &side, channel, channels, buffers.strip);
+                self.copy(task, &side, channel, channels, buffers);
                 let to = side.at * layout.tile + channel - chunk.start;
                 let inputs = PointInputs {
                     strip: buffers.strip.as_mut_ptr(),
@@ -145,21 +150,18 @@ impl<T: Element> WinogradJob<'_, T> {
     }
 
     /// Copies what the tiles of `side` read of some channels into the strip, as vectors of channels.
-    fn copy(&self, task: &Task, side: &Side, channel: usize, channels: usize, strip: &mut [T]) {
+    fn copy(&self, task: &Task, side: &Side, channel: usize, channels: usize, buffers: &mut Buffers<'_, T>) {
         let (shape, lanes) = (&self.job.plan.shape, self.job.set.lanes);
         let [_, height, width] = shape.axes;
-        let plane = shape.in_plane();
-        let mut planes = [0; MAX_LANES];
-        planes.iter_mut().enumerate().for_each(|(i, at)| *at = i * plane);
         let first = (side.image * shape.groups + task.group) * shape.in_channels + channel;
-        let first = first * plane + side.depth * height.input * width.input;
+        let first = first * shape.in_plane() + side.depth * height.input * width.input;
         let columns = self.winograd.columns(side.tiles);
         let left = width.origin(side.col);
         let inside = width.inside(left, columns);
         // What the next tiles of the row read is worth asking for where it is not in L2.
         let large = size_of_val(self.job.x) > Caches::here().l2;
         let next = if large { side.tiles * self.winograd.filters[1].tile } else { 0 };
-        let rows = strip.chunks_exact_mut(columns * lanes).take(self.winograd.filters[0].points());
+        let rows = buffers.strip.chunks_exact_mut(columns * lanes).take(self.winograd.filters[0].points());
         for (row, to) in rows.enumerate() {
             let y = usize::try_from(height.origin(side.row + row)).ok().filter(|&y| y < height.input);
             let (Some(y), false) = (y, inside.is_empty()) else {
@@ -171,7 +173,7 @@ impl<T: Element> WinogradJob<'_, T> {
             let from = first + y * width.input + left.saturating_add_unsigned(inside.start) as usize;
             let square = Square {
                 from: self.job.x[from..].as_ptr(),
-                rows: &planes[..channels],
+                rows: &buffers.planes[..channels],
                 cols: inside.len(),
                 next,
                 count: 1,
@@ -203,11 +205,8 @@ impl<T: Element> WinogradJob<'_, T> {
         for point in 0..self.winograd.points() {
             let weights = self.weights.panels(task.group, point, channels.start / lanes);
             // Two vectors after the other, as the kernel computes them, so that weights are read in the order in which they lie.
-            for (pair, weights) in weights.chunks(2 * shape.in_channels * lanes).enumerate() {
-                let channel = pair * 2 * lanes;
-                if channel >= channels.len() {
-                    break;
-                }
+            let pairs = (0..channels.len()).step_by(2 * lanes);
+            for (channel, weights) in pairs.zip(weights.chunks(2 * shape.in_channels * lanes)) {
                 for first in chunk.clone().step_by(chain) {
                     let input = point * inputs.point + first - chunk.start;
                     let products = Outer {

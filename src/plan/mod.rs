@@ -26,7 +26,7 @@ use tile::{candidates, direct, direct_tiles};
 use tuning::not_applicable;
 pub use tuning::{Accuracy, Algorithm, Lowering, Orientation, Tuning};
 pub(crate) use weight::{Block as WeightBlock, InLanes, WeightPlan};
-pub(crate) use winograd::{Given, PointLayout, Winograd};
+pub(crate) use winograd::{PointLayout, Winograd};
 
 /// The names of the register tiles for `T` on `isa`, as [`Tuning::kernel`] takes them. Those of the GEMM apply to every
 /// problem, direct ones to some.
@@ -56,6 +56,16 @@ fn parts(work: f64, threads: usize, forced: Option<usize>) -> usize {
         None => threads.min(worthwhile),
     }
 }
+
+/// How often a layer's weights are given, and transformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Given {
+    Once,
+    EachCall,
+}
+
+/// Tiles of Winograd's algorithm.
+const TILES: [usize; 3] = [2, 4, 6];
 
 /// What a convolution of given extents will run. `Display` explains it.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,6 +143,38 @@ impl Plan {
         };
         plan.scratch_bytes = plan.scratch_lines::<T>(set) * crate::caches::LINE;
         Ok(plan)
+    }
+
+    /// Decides between the exact family and what `accuracy` allows besides.
+    ///
+    /// # Errors
+    /// [`Error::NotApplicable`] where what is forced does not exist for this problem.
+    pub(crate) fn choose<T: Element>(
+        shape: Shape,
+        set: &'static KernelSet<T>,
+        (algorithm, accuracy): (Algorithm, Accuracy),
+        tuning: Tuning,
+        weights: Given,
+    ) -> Result<Self> {
+        if let Algorithm::Winograd { tile } = algorithm {
+            let winograd = Winograd::new(&shape, set, tile).filter(|_| tuning.is_of_parts_alone());
+            return winograd
+                .map(|winograd| Self::fast(shape, set, winograd, tuning))
+                .ok_or_else(|| not_applicable(algorithm, tuning));
+        }
+        let exact = Self::new(shape, set, algorithm, tuning)?;
+        if accuracy == Accuracy::Exact || algorithm != Algorithm::Auto || !tuning.is_of_parts_alone() {
+            return Ok(exact);
+        }
+        let fast = TILES.into_iter().filter_map(|tile| Winograd::new(&shape, set, tile));
+        let fast = fast.map(|winograd| {
+            let mut plan = Self::fast(shape, set, winograd, tuning);
+            if weights == Given::EachCall {
+                plan.cost += winograd.weights_cost(&shape, set.lanes * size_of::<T>(), set.lanes);
+            }
+            plan
+        });
+        Ok(fast.chain([exact]).min_by(|a, b| a.cost.total_cmp(&b.cost)).expect("the exact one is there"))
     }
 
     fn materialised<T: Element>(shape: Shape, isa: Isa, tuning: Tuning) -> Result<Self> {
@@ -243,15 +285,13 @@ impl Plan {
             _ => return 1,
         };
         let work = self.cost * (self.shape.batch * self.shape.groups) as f64;
-        let parts = match (&self.winograd, self.parts) {
+        let mut parts = parts(work, threads, self.parts);
+        if let (Some(winograd), None) = (&self.winograd, self.parts)
+            && (winograd.blocks() < parts || self.scratch_bytes > 1 << 20)
+        {
             // The fewer, the less often weights are read and inputs transformed; all of a thread have 2 MiB of scratch.
-            (Some(winograd), None) => {
-                let parts = parts(work, threads, None);
-                let enough = winograd.blocks() >= parts && self.scratch_bytes <= 1 << 20;
-                if enough { parts } else { parts.min(threads) }
-            }
-            _ => parts(work, threads, self.parts),
-        };
+            parts = parts.min(threads);
+        }
         match parts {
             0 | 1 => 1,
             parts => parts.min(most.max(1)),

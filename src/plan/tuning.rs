@@ -6,7 +6,7 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// Whatever is estimated to be fastest among those that give the exact order of summation.
+    /// Whatever is estimated to be fastest among those that give the exact order of summation, and those that [`Accuracy`] allows.
     #[default]
     Auto,
     /// This crate's blocked GEMM over the virtual im2col matrix.

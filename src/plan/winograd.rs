@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::caches::{Caches, LINE};
 use crate::element::Element;
-use crate::error::Result;
 use crate::gemm::blocking::Blocking;
 use crate::gemm::partition::{Grid, Pieces};
 use crate::geometry::Shape;
@@ -13,8 +12,7 @@ use crate::pack::buffer::lines_for;
 use crate::winograd::Filter;
 
 use super::machine::other;
-use super::tuning::not_applicable;
-use super::{Accuracy, Algorithm, Lowering, Plan, Tuning};
+use super::{Algorithm, Lowering, Plan, Tuning};
 
 /// Input channels that are transformed together, at most.
 const CHUNK: usize = 512;
@@ -24,16 +22,6 @@ const STEP: usize = 4;
 
 /// Bytes of transformed weights from which on they are read from memory.
 const OUT_OF_CACHE: f64 = 14.0 * 1024.0 * 1024.0;
-
-/// How often a layer's weights are given, and transformed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Given {
-    Once,
-    EachCall,
-}
-
-/// Tiles of Winograd's algorithm.
-const TILES: [usize; 3] = [2, 4, 6];
 
 /// How Winograd's algorithm computes a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,39 +224,8 @@ impl fmt::Display for Winograd {
 }
 
 impl Plan {
-    /// Decides between the exact family and what `accuracy` allows besides.
-    ///
-    /// # Errors
-    /// [`Error::NotApplicable`] where what is forced does not exist for this problem.
-    pub(crate) fn choose<T: Element>(
-        shape: Shape,
-        set: &'static KernelSet<T>,
-        (algorithm, accuracy): (Algorithm, Accuracy),
-        tuning: Tuning,
-        weights: Given,
-    ) -> Result<Self> {
-        if let Algorithm::Winograd { tile } = algorithm {
-            let winograd = Winograd::new(&shape, set, tile).filter(|_| tuning.is_of_parts_alone());
-            return winograd
-                .map(|winograd| Self::fast(shape, set, winograd, tuning))
-                .ok_or_else(|| not_applicable(algorithm, tuning));
-        }
-        let exact = Self::new(shape, set, algorithm, tuning)?;
-        if accuracy == Accuracy::Exact || algorithm != Algorithm::Auto || !tuning.is_of_parts_alone() {
-            return Ok(exact);
-        }
-        let fast = TILES.into_iter().filter_map(|tile| Winograd::new(&shape, set, tile));
-        let fast = fast.map(|winograd| {
-            let mut plan = Self::fast(shape, set, winograd, tuning);
-            if weights == Given::EachCall {
-                plan.cost += winograd.weights_cost(&shape, set.lanes * size_of::<T>(), set.lanes);
-            }
-            plan
-        });
-        Ok(fast.chain([exact]).min_by(|a, b| a.cost.total_cmp(&b.cost)).expect("the exact one is there"))
-    }
-
-    fn fast<T: Element>(
+    /// Of Winograd's tiles.
+    pub(super) fn fast<T: Element>(
         shape: Shape,
         set: &'static KernelSet<T>,
         winograd: Winograd,
