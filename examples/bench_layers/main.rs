@@ -10,6 +10,7 @@ mod row;
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
@@ -132,7 +133,9 @@ fn main() -> Result<()> {
         Dtype::F32 => 1.0,
         Dtype::F64 => 0.5,
     };
-    let bench = Bench { isa, peak: width * peak::single_precision(isa, &pool), pool, arguments };
+    let peak = width * peak::single_precision(isa, &pool);
+    let min_time = Duration::try_from_secs_f64(arguments.min_time)?;
+    let bench = Bench { isa, peak, pool, min_time, arguments };
     println!(
         "FMA peak {:.1} GFLOP/s ({:?}, {isa}, {} threads)",
         bench.peak, bench.arguments.dtype, bench.arguments.threads
@@ -153,6 +156,7 @@ struct Bench {
     isa: Isa,
     pool: ThreadPool,
     peak: f64,
+    min_time: Duration,
 }
 
 impl Bench {
@@ -204,7 +208,7 @@ impl Bench {
             }
         };
         self.pool.install(&mut call)?;
-        let times = self.pool.install(|| timing::measure(call, self.arguments.min_time))?;
+        let times = self.pool.install(|| timing::measure(call, self.min_time))?;
         check_some(&gradient, geometry.macs(), |index| match input {
             true => oracle.input_expected_at(index),
             false => oracle.weight_expected_at(index),
@@ -252,7 +256,7 @@ impl Bench {
             write(&file(folder, layer, "y"), &y)?;
         }
         let call = || conv.forward_into(black_box(&x), layer.n, extent, black_box(&mut y), &mut workspace);
-        let times = self.pool.install(|| timing::measure(call, self.arguments.min_time))?;
+        let times = self.pool.install(|| timing::measure(call, self.min_time))?;
         let plan = conv.plan(layer.n, extent)?;
         let threads = usize::from(self.arguments.threads);
         Ok(Row {

@@ -1,7 +1,8 @@
-//! What examples and benches share: lists of layers, random data, the check against the oracle, timing, the machine's peak.
+//! What examples and benches share: lists of layers, random data, the check against the oracle, timing, results as files hold them, the machine's peak.
 #![allow(dead_code)]
 
 pub(crate) mod data;
 pub(crate) mod layer;
 pub(crate) mod peak;
+pub(crate) mod run;
 pub(crate) mod timing;

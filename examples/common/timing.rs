@@ -2,17 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// Seconds of a call, ascending. Calls under 10 µs are timed in batches.
-pub(crate) fn measure(
-    mut call: impl FnMut() -> convgemm::Result<()>,
-    min_time: f64,
-) -> convgemm::Result<Vec<f64>> {
+/// Seconds of a call, ascending; it is called for `min_time`, and five times, at least. Calls under 10 µs are timed in batches.
+pub(crate) fn measure<E>(mut call: impl FnMut() -> Result<(), E>, min_time: Duration) -> Result<Vec<f64>, E> {
     let started = Instant::now();
     call()?;
     let batch = (10e-6 / started.elapsed().as_secs_f64().max(1e-9)).ceil().max(1.0) as usize;
     let mut times = Vec::new();
     let begun = Instant::now();
-    while times.len() < 5 || begun.elapsed() < Duration::from_secs_f64(min_time) {
+    while times.len() < 5 || begun.elapsed() < min_time {
         let started = Instant::now();
         for _ in 0..batch {
             call()?;

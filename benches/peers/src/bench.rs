@@ -1,16 +1,17 @@
 //! Compares the libraries' results on a layer, then times them in turn.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use convgemm::reference::Oracle;
 
 use crate::common::data::check;
 use crate::common::layer::Layer;
+use crate::common::run::LayerResult;
+use crate::common::timing;
 use crate::peers::{Convgemm, Peer, Run};
 use crate::problem::Problem;
-use crate::results::LayerResult;
 
 /// Another library's error, of the largest value: roundings of another order of summation are far below.
 const TOLERANCE: f32 = 1e-4;
@@ -39,18 +40,8 @@ impl Bench<'_> {
             }
         }
         let seconds = self.in_turn(&mut prepared)?;
-        let plan = Convgemm::plan(&problem)?;
-        let geometry = &problem.geometry;
-        let flops = 2.0 * geometry.macs() as f64;
-        Ok(LayerResult {
-            name: layer.name.clone(),
-            class: layer.class(),
-            macs: geometry.macs(),
-            bytes: size_of::<f32>() * (geometry.input_len() + geometry.weight_len() + geometry.output_len()),
-            scratch_bytes: plan.parts(self.threads) * plan.scratch_bytes(),
-            im2col_bytes: size_of::<f32>() * problem.im2col_len(),
-            gflops: seconds.into_iter().map(|(name, seconds)| (name, flops / seconds / 1e9)).collect(),
-        })
+        let seconds = seconds.into_iter().map(|(name, seconds)| (name.to_owned(), seconds)).collect();
+        LayerResult::new(layer, &problem.geometry, &Convgemm::plan(&problem)?, self.threads, seconds)
     }
 
     /// Seconds of each library for all layers one after the other, as a network computes them: weights and images come from where
@@ -77,7 +68,7 @@ impl Bench<'_> {
         let mut seconds = BTreeMap::new();
         for _ in 0..self.rounds {
             for (name, run) in &mut *runs {
-                let round = measure(run.as_mut(), self.min_time)?;
+                let round = timing::measure(|| run.run(), self.min_time)?[0];
                 let best = seconds.entry(*name).or_insert(f64::INFINITY);
                 *best = round.min(*best);
             }
@@ -128,21 +119,4 @@ fn verified<'a>(
         bail!("value {at} is {}, not {}", y[at], expected[at]);
     }
     Ok(Some(run))
-}
-
-/// Seconds of the fastest call. Calls under 10 µs are timed in batches.
-fn measure(run: &mut dyn Run, min_time: Duration) -> Result<f64> {
-    let started = Instant::now();
-    run.run()?;
-    let batch = (10e-6 / started.elapsed().as_secs_f64().max(1e-9)).ceil().max(1.0) as usize;
-    let (mut best, mut count, begun) = (f64::INFINITY, 0, Instant::now());
-    while count < 5 || begun.elapsed() < min_time {
-        let started = Instant::now();
-        for _ in 0..batch {
-            run.run()?;
-        }
-        best = best.min(started.elapsed().as_secs_f64() / batch as f64);
-        count += 1;
-    }
-    Ok(best)
 }

@@ -15,11 +15,12 @@ use anyhow::{Context, Result, ensure};
 use bench::Bench;
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
+use common::run::{Run, cpu};
 use common::{layer, peak};
 use convgemm::Isa;
 use peers::Peer;
 use rayon::ThreadPoolBuilder;
-use results::{Results, head, line};
+use results::{head, line};
 use serde::Serialize;
 
 /// Times convolution layers with other Rust libraries beside convgemm.
@@ -85,7 +86,8 @@ fn run(arguments: &Arguments, threads: usize) -> Result<()> {
     let isa = Isa::available()[0];
     let peak_gflops = peak::single_precision(isa, &ThreadPoolBuilder::new().num_threads(threads).build()?);
     println!("FMA peak {peak_gflops:.1} GFLOP/s ({isa}, {threads} threads)\n{}", head(&names));
-    let mut results = Results { cpu: cpu(), isa: isa.name(), threads, peak_gflops, layers: vec![] };
+    let isa = isa.name().to_owned();
+    let mut results = Run { cpu: cpu(), isa, threads, peak_gflops, layers: vec![] };
     for layer in &layers {
         if layer.rank() > 2 {
             eprintln!("{}: left out, layers of three axes are not compared", layer.name);
@@ -103,11 +105,4 @@ fn write(arguments: &Arguments, results: &impl Serialize) -> Result<()> {
     let Some(path) = &arguments.json else { return Ok(()) };
     fs::write(path, serde_json::to_string_pretty(results)?)
         .with_context(|| format!("writing {}", path.display()))
-}
-
-/// The CPU's model, where the operating system tells it.
-fn cpu() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, model)| model.trim().to_owned())
 }

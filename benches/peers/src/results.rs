@@ -1,35 +1,8 @@
-//! Results as they are written and printed.
+//! Results as they are printed.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde::Serialize;
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Results {
-    /// The model, as the operating system names it.
-    pub(crate) cpu: String,
-    pub(crate) isa: &'static str,
-    pub(crate) threads: usize,
-    /// Over all threads.
-    pub(crate) peak_gflops: f64,
-    pub(crate) layers: Vec<LayerResult>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct LayerResult {
-    pub(crate) name: String,
-    pub(crate) class: &'static str,
-    pub(crate) macs: u128,
-    /// Input, weights and output, each once.
-    pub(crate) bytes: usize,
-    /// convgemm's workspace.
-    pub(crate) scratch_bytes: usize,
-    /// The im2col matrix of one image.
-    pub(crate) im2col_bytes: usize,
-    /// Of the libraries that compute the layer, and rightly.
-    pub(crate) gflops: BTreeMap<&'static str, f64>,
-}
+use crate::common::run::{LayerResult, Run};
 
 /// Column heads of the table of layers.
 pub(crate) fn head(peers: &[&'static str]) -> String {
@@ -48,10 +21,10 @@ fn cells(head: String, peers: &[&'static str], value: impl Fn(&str) -> Option<f6
     })
 }
 
-impl Results {
+impl Run {
     /// How many times as fast as each other library convgemm is, by class of layer, over the layers that both compute.
     pub(crate) fn means(&self, peers: &[&'static str]) -> String {
-        let mut classes: Vec<_> = self.layers.iter().map(|layer| layer.class).collect();
+        let mut classes: Vec<_> = self.layers.iter().map(|layer| layer.class.as_str()).collect();
         classes.sort_unstable();
         classes.dedup();
         let mut text = "geometric means, GFLOP/s of the layers that the library computes\n".to_owned();

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -77,7 +78,8 @@ fn measure(arguments: &Arguments) -> Result<Session> {
     };
     let layers = layer::read(arguments.layers.as_deref())?;
     let threads: Vec<_> = threads.into_iter().collect();
-    let session = Measurement { isa, min_time: arguments.min_time }.session(&threads, &layers)?;
+    let min_time = Duration::try_from_secs_f64(arguments.min_time)?;
+    let session = Measurement { isa, min_time }.session(&threads, &layers)?;
     session.write(&arguments.out)?;
     Ok(session)
 }

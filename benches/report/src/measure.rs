@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use convgemm::reference::Oracle;
@@ -12,6 +13,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::bandwidth;
 use crate::common::data::{check, random};
 use crate::common::layer::Layer;
+use crate::common::run::cpu;
 use crate::common::{peak, timing};
 use crate::results::{LayerResult, Machine, OWN, Run, Session};
 
@@ -21,13 +23,13 @@ const BASELINE: &str = "im2col-gemm";
 pub(crate) struct Measurement {
     pub(crate) isa: Isa,
     /// Seconds to time each layer for, at least.
-    pub(crate) min_time: f64,
+    pub(crate) min_time: Duration,
 }
 
 impl Measurement {
     pub(crate) fn session(&self, threads: &[usize], layers: &[Layer]) -> Result<Session> {
         let isa = self.isa.name().to_owned();
-        let mut machine = Machine { cpu: cpu_name(), isa, bandwidths: Vec::new() };
+        let mut machine = Machine { cpu: cpu(), isa, bandwidths: Vec::new() };
         let mut runs = Vec::new();
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {wide_msg}")?;
         let bar = ProgressBar::new((threads.len() * layers.len()) as u64).with_style(style);
@@ -61,30 +63,22 @@ impl Measurement {
         let x: Vec<f32> = random(geometry.input_len(), 1);
         let weight: Vec<f32> = random(geometry.weight_len(), 2);
         let threads = pool.current_num_threads();
-        let mut gflops = BTreeMap::new();
-        gflops.insert(OWN.to_owned(), self.gflops(&geometry, Algorithm::Auto, &x, &weight, pool)?);
+        let mut seconds = BTreeMap::new();
+        seconds.insert(OWN.to_owned(), self.seconds(&geometry, Algorithm::Auto, &x, &weight, pool)?);
         // It computes in one thread.
         if threads == 1 {
-            gflops.insert(BASELINE.to_owned(), self.gflops(&geometry, Algorithm::Im2col, &x, &weight, pool)?);
+            seconds
+                .insert(BASELINE.to_owned(), self.seconds(&geometry, Algorithm::Im2col, &x, &weight, pool)?);
         }
         let plan = Conv::<f32, D>::with_params(layer.params())
             .isa(self.isa)
             .build(&weight)?
             .plan(layer.n, layer.extent())?;
-        let elements = x.len() + weight.len() + geometry.output_len();
-        Ok(LayerResult {
-            name: layer.name.clone(),
-            class: layer.class().to_owned(),
-            macs: layer.macs().try_into()?,
-            bytes: bytes(elements),
-            scratch_bytes: (plan.parts(threads) * plan.scratch_bytes()) as u64,
-            im2col_bytes: bytes(geometry.columns_len()? / layer.n),
-            gflops,
-        })
+        LayerResult::new(layer, &geometry, &plan, threads, seconds)
     }
 
-    /// Nominal: multiply-adds on padding count.
-    fn gflops<const D: usize>(
+    /// Of the fastest call.
+    fn seconds<const D: usize>(
         &self,
         geometry: &Geometry<D>,
         algorithm: Algorithm,
@@ -100,17 +94,6 @@ impl Measurement {
         check(&Oracle::new(&params, batch, extent, x, weight)?, &y)?;
         let call = || conv.forward_into(black_box(x), batch, extent, black_box(&mut y), &mut workspace);
         let times = pool.install(|| timing::measure(call, self.min_time))?;
-        Ok(2.0 * geometry.macs() as f64 / times[0] / 1e9)
+        Ok(times[0])
     }
-}
-
-fn bytes(elements: usize) -> u64 {
-    (elements * size_of::<f32>()) as u64
-}
-
-/// As Linux tells it; elsewhere, and where it does not, the architecture.
-fn cpu_name() -> String {
-    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    name.map_or(std::env::consts::ARCH, |(_, name)| name.trim()).to_owned()
 }

@@ -1,6 +1,6 @@
 //! What was measured, as it is kept in files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -8,35 +8,10 @@ use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use crate::common::run::{LayerResult, Run};
+
 /// The name that this crate's own figures have.
 pub(crate) const OWN: &str = "convgemm";
-
-/// Libraries on one machine in as many threads, measured in one run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Run {
-    pub(crate) cpu: String,
-    pub(crate) isa: String,
-    pub(crate) threads: usize,
-    /// The FMA peak of all threads together.
-    pub(crate) peak_gflops: f64,
-    pub(crate) layers: Vec<LayerResult>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LayerResult {
-    pub(crate) name: String,
-    pub(crate) class: String,
-    /// Multiply-adds, those on padding included.
-    pub(crate) macs: u64,
-    /// Of the input, the weights and the output, each once.
-    pub(crate) bytes: u64,
-    /// convgemm's workspace for the call.
-    pub(crate) scratch_bytes: u64,
-    /// The im2col matrix of one image.
-    pub(crate) im2col_bytes: u64,
-    /// By library; one that cannot compute the layer is left out.
-    pub(crate) gflops: BTreeMap<String, f64>,
-}
 
 /// What the machine's caches and memory deliver, for each number of threads that was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
