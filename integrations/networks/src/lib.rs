@@ -4,6 +4,6 @@ mod measure;
 mod network;
 mod random;
 
-pub use measure::{Options, Times, compare, in_turn};
+pub use measure::{Options, Times, compare, in_turn, main};
 pub use network::{Activation, Block, Conv, Engine, Network, Shortcut};
 pub use random::Random;

@@ -1,3 +1,4 @@
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// What a program is asked for.
@@ -10,11 +11,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// Those of the command line.
-    ///
-    /// # Errors
-    /// How to call the program, where that is not how it was called.
-    pub fn from_args() -> Result<Self, String> {
+    /// A line to be printed above a table.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let Self { threads, rounds } = self;
+        format!("batch 1, 224x224, {threads} threads, median (least) of {rounds} rounds in turn, in ms")
+    }
+
+    fn from_args() -> Result<Self, String> {
         Self::parse(std::env::args().skip(1))
     }
 
@@ -29,6 +33,24 @@ impl Options {
             }
         }
         Ok(options)
+    }
+}
+
+/// A program that measures: `run` with what it was called with; its errors are printed.
+pub fn main(run: impl FnOnce(Options) -> Result<(), String>) -> ExitCode {
+    let options = match Options::from_args() {
+        Ok(options) => options,
+        Err(usage) => {
+            eprintln!("{usage}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -12,27 +12,15 @@ use convgemm_networks::{Activation, Conv, Engine, Network, Options, Times, compa
 const THREADS: &str = "RAYON_NUM_THREADS";
 
 fn main() -> ExitCode {
-    let options = match Options::from_args() {
-        Ok(options) => options,
-        Err(usage) => {
-            eprintln!("{usage}");
-            return ExitCode::from(2);
+    convgemm_networks::main(|options| {
+        let threads = options.threads.to_string();
+        // Read when the pool is made, by candle at any time: it has to be there from the start.
+        if std::env::var(THREADS).is_ok_and(|set| set == threads) {
+            run(options).map_err(|error| error.to_string())
+        } else {
+            again(&threads)
         }
-    };
-    let threads = options.threads.to_string();
-    // Read when the pool is made, by candle at any time: it has to be there from the start.
-    let result = if std::env::var(THREADS).is_ok_and(|set| set == threads) {
-        run(options).map_err(|error| error.to_string())
-    } else {
-        again(&threads)
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// This program with its arguments and so many threads.
@@ -48,11 +36,12 @@ fn again(threads: &str) -> std::result::Result<(), String> {
 }
 
 fn run(options: Options) -> Result<()> {
-    let Options { threads, rounds } = options;
-    println!("batch 1, 224x224, {threads} threads, median (least) of {rounds} rounds in turn, in ms");
+    println!("{}", options.title());
     println!("| network | candle | with convgemm | ratio | convolutions: candle | convgemm | ratio |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
-    [Network::resnet50(), Network::mobilenet_v2()].iter().try_for_each(|network| measure(network, rounds))
+    [Network::resnet50(), Network::mobilenet_v2()]
+        .iter()
+        .try_for_each(|network| measure(network, options.rounds))
 }
 
 fn measure(network: &Network, rounds: usize) -> Result<()> {

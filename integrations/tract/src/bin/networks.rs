@@ -13,40 +13,29 @@ use tract_core::ops::nn::{DataFormat, Reduce, Reducer};
 use tract_linalg::multithread::{Executor, set_default_executor};
 
 fn main() -> ExitCode {
-    let options = match Options::from_args() {
-        Ok(options) => options,
-        Err(usage) => {
-            eprintln!("{usage}");
-            return ExitCode::from(2);
-        }
-    };
-    // Both convolutions compute in the executor's pool, which all is run in, so that operators need not go there one by one.
-    let result = match options.threads {
-        1 => run(options),
-        threads => {
-            let executor = Executor::multithread(threads);
-            set_default_executor(executor.clone());
-            match executor {
-                Executor::MultiThread(pool) => pool.install(|| run(options)),
-                _ => run(options),
-            }
-        }
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:?}");
-            ExitCode::FAILURE
-        }
+    convgemm_networks::main(|options| in_executor(options).map_err(|error| format!("{error:?}")))
+}
+
+/// Both convolutions compute in the executor's pool, which all is run in, so that operators need not go there one by one.
+fn in_executor(options: Options) -> TractResult<()> {
+    if options.threads == 1 {
+        return run(options);
+    }
+    let executor = Executor::multithread(options.threads);
+    set_default_executor(executor.clone());
+    match executor {
+        Executor::MultiThread(pool) => pool.install(|| run(options)),
+        _ => run(options),
     }
 }
 
 fn run(options: Options) -> TractResult<()> {
-    let Options { threads, rounds } = options;
-    println!("batch 1, 224x224, {threads} threads, median (least) of {rounds} rounds in turn, in ms");
+    println!("{}", options.title());
     println!("| network | tract | with convgemm | ratio |");
     println!("| --- | --- | --- | --- |");
-    [Network::resnet50(), Network::mobilenet_v2()].iter().try_for_each(|network| measure(network, rounds))
+    [Network::resnet50(), Network::mobilenet_v2()]
+        .iter()
+        .try_for_each(|network| measure(network, options.rounds))
 }
 
 fn measure(network: &Network, rounds: usize) -> TractResult<()> {
