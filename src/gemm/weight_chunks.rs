@@ -145,6 +145,7 @@ impl<T: Element> WeightJob<'_, T> {
                 written: self.dw.at(written).wrapping_add(tap * block.lanes.len()),
                 written_row: self.row_step(),
                 lines: self.vectors(block),
+                next: std::ptr::null(),
             };
             // SAFETY: the set's instruction set is available. Each run lies in the planes of the rows' channels, and what its windows
             // read with the tap in what was packed. There is room for the sums of all rows, taps and vectors; weights that are written
@@ -211,6 +212,7 @@ impl<T: Element> WeightJob<'_, T> {
             written: sums.as_mut_ptr(),
             written_row: 0,
             lines: 0,
+            next: std::ptr::null(),
         };
         // SAFETY: the set's instruction set is available. What the windows of each piece read with each tap lies in the band, or in an
         // image that is its own im2col matrix; the output's gradient was packed for all of its positions. There is room for the sums.

@@ -199,24 +199,33 @@ impl<T: Element> WinogradJob<'_, T> {
         chunk: &Range<usize>,
         buffers: &mut Buffers<'_, T>,
     ) {
-        let (shape, lanes) = (&self.job.plan.shape, self.job.set.lanes);
+        let lanes = self.job.set.lanes;
         let (inputs, sums) = (self.winograd.inputs::<T>(), self.winograd.sums::<T>());
         let chain = self.winograd.chain();
-        for point in 0..self.winograd.points() {
-            let weights = self.weights.panels(task.group, point, channels.start / lanes);
-            // Two vectors after the other, as the kernel computes them, so that weights are read in the order in which they lie.
-            let pairs = (0..channels.len()).step_by(2 * lanes);
-            for (channel, weights) in pairs.zip(weights.chunks(2 * shape.in_channels * lanes)) {
+        let last = self.winograd.points() - 1;
+        // Two vectors of channels at a time, as the kernel computes them.
+        let pair = |point: usize, channel: usize| {
+            let vectors = (channels.len() - channel).div_ceil(lanes).min(2);
+            (self.weights.panels(task.group, point, (channels.start + channel) / lanes), vectors)
+        };
+        for point in 0..=last {
+            for channel in (0..channels.len()).step_by(2 * lanes) {
+                let (weights, vectors) = pair(point, channel);
+                let next = match channel + 2 * lanes {
+                    next if next < channels.len() => pair(point, next),
+                    _ => pair(last.min(point + 1), 0),
+                };
                 for first in chunk.clone().step_by(chain) {
+                    let len = chain.min(chunk.end - first);
                     let input = point * inputs.point + first - chunk.start;
                     let products = Outer {
-                        runs: &[Run { a: 0, b: 0, len: chain.min(chunk.end - first) }],
+                        runs: &[Run { a: 0, b: 0, len }],
                         a: buffers.inputs[input..].as_ptr(),
                         rows: &buffers.tiles[..tiles],
-                        b: weights[first * lanes..].as_ptr(),
-                        vectors: (channels.len() - channel).div_ceil(lanes).min(2),
-                        b_vector: shape.in_channels * lanes,
-                        b_step: lanes,
+                        b: weights[first * vectors * lanes..].as_ptr(),
+                        vectors,
+                        b_vector: lanes,
+                        b_step: vectors * lanes,
                         to: buffers.sums[point * sums.point + channel..].as_mut_ptr(),
                         to_row: sums.tile,
                         to_vector: lanes,
@@ -224,6 +233,11 @@ impl<T: Element> WinogradJob<'_, T> {
                         written: std::ptr::null_mut(),
                         written_row: 0,
                         lines: 0,
+                        next: if self.winograd.streamed {
+                            next.0[first * next.1 * lanes..].as_ptr()
+                        } else {
+                            std::ptr::null()
+                        },
                     };
                     // SAFETY: the set's instruction set is available; of each tile there are the inputs of the chunk, of each vector of
                     // channels the weights, and room for its sums, which an earlier chain wrote if it is not the first.

@@ -244,6 +244,8 @@ pub(crate) struct Outer<'a, T> {
     pub(crate) written: *mut T,
     pub(crate) written_row: usize,
     pub(crate) lines: usize,
+    /// Vectors of the next product, as those of `b`, to be asked for while there are rows enough to hide it; or null.
+    pub(crate) next: *const T,
 }
 
 /// Sums over positions of products of vectors of channels, one for each tap.
@@ -323,8 +325,9 @@ pub(crate) struct PointWeights<'a, T> {
     /// `[channels][taps]`, vectors.
     pub(crate) from: *const T,
     pub(crate) channels: usize,
-    /// `[channels]`, vectors, of each point; from one to the next.
+    /// `[channels]`, vectors, of each point; from a channel to the next, and from a point to the next.
     pub(crate) to: *mut T,
+    pub(crate) to_channel: usize,
     pub(crate) to_point: usize,
 }
 

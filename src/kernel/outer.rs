@@ -60,7 +60,15 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
     unsafe {
         let zero = V::splat(V::Elem::default());
         prefetch::<V, R>(outer, row);
-        let sums = accumulate::<V, R, NV>(outer, row, vector);
+        // The first rows ask for the first vectors, those behind them for the second.
+        let full = if V::REGISTERS < 32 { 6 } else { 8 };
+        let hidden = R == full && NV == 2 && row < 2 * R && 2 * R <= outer.rows.len();
+        let sums = if hidden && !outer.next.is_null() {
+            let next = outer.next.wrapping_add(row / R * outer.b_vector);
+            accumulate::<V, R, NV, true>(outer, row, vector, next)
+        } else {
+            accumulate::<V, R, NV, false>(outer, row, vector, outer.next)
+        };
         for (r, sums) in sums.iter().enumerate() {
             for (v, &sum) in sums.iter().enumerate() {
                 let to = outer.to.wrapping_add((row + r) * outer.to_row + (vector + v) * outer.to_vector);
@@ -84,15 +92,16 @@ fn prefetch<V: Vector, const R: usize>(outer: &Outer<'_, V::Elem>, row: usize) {
     }
 }
 
-/// One chain of fused multiply-adds over all positions for each sum.
+/// One chain of fused multiply-adds over all positions for each sum; asks for a vector of `next` at each, if that is wanted.
 ///
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn accumulate<V: Vector, const R: usize, const NV: usize>(
+unsafe fn accumulate<V: Vector, const R: usize, const NV: usize, const AHEAD: bool>(
     outer: &Outer<'_, V::Elem>,
     row: usize,
     vector: usize,
+    mut next: *const V::Elem,
 ) -> [[V; NV]; R] {
     // SAFETY: the caller's obligations are passed on.
     unsafe {
@@ -105,6 +114,10 @@ unsafe fn accumulate<V: Vector, const R: usize, const NV: usize>(
             }
             let (mut b, mut at) = (first.wrapping_add(run.b), 0);
             for _ in 0..run.len {
+                if AHEAD {
+                    V::prefetch(next);
+                    next = next.wrapping_add(outer.b_step);
+                }
                 let mut vectors = [V::splat(V::Elem::default()); NV];
                 for (v, vector) in vectors.iter_mut().enumerate() {
                     *vector = V::load(b.wrapping_add(v * outer.b_vector));

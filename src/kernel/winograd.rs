@@ -136,7 +136,7 @@ unsafe fn vectors_to_points<T: Element, const N: usize>(weights: &PointWeights<'
     let WeightTransform { taps: [rows, cols], points, rows: [down, across] } = weights.transform;
     for channel in 0..weights.channels {
         let from = weights.from.wrapping_add(channel * rows * cols * N);
-        let to = weights.to.wrapping_add(channel * N);
+        let to = weights.to.wrapping_add(channel * weights.to_channel);
         for (i, down) in down.iter().enumerate().take(points[0]) {
             let mut half = [[0.0; N]; MOST_TAPS];
             for (col, half) in half.iter_mut().enumerate().take(*cols) {

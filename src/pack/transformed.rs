@@ -1,4 +1,5 @@
-//! Weights as Winograd's products read them: `[groups][points][⌈out_channels / lanes⌉][in_channels][lanes]`.
+//! Weights as Winograd's products read them, two vectors of output channels side by side:
+//! `[groups][points][⌈out_channels / (2 · lanes)⌉][in_channels][2][lanes]`, of an odd last vector alone.
 
 use crate::element::Element;
 use crate::error::Result;
@@ -54,15 +55,17 @@ impl<T: Element> TransformedWeights<T> {
         let transform = WeightTransform::new(self.filters);
         for (group, data) in self.data.as_mut_slice().chunks_exact_mut(points * panels * panel).enumerate() {
             for p in 0..panels {
+                let (pair, second) = (p / 2 * 2, p % 2);
                 let weights = PointWeights {
                     transform: &transform,
                     from: packed.panel(group, p)[..packed.panel_len()].as_ptr(),
                     channels: panel / set.lanes,
-                    to: data[p * panel..].as_mut_ptr(),
+                    to: data[pair * panel + second * set.lanes..].as_mut_ptr(),
+                    to_channel: 2.min(panels - pair) * set.lanes,
                     to_point: panels * panel,
                 };
-                // SAFETY: the set's instruction set is available; a panel holds a vector for each tap of each channel; there is a panel's
-                // room at each point.
+                // SAFETY: the set's instruction set is available; a panel holds a vector for each tap of each channel; there is room
+                // for a pair of panels at each point, or for the last one.
                 unsafe { (set.weights_to_points)(&weights) }
             }
         }
@@ -73,7 +76,7 @@ impl<T: Element> TransformedWeights<T> {
         self.filters.map(Filter::points).iter().product()
     }
 
-    /// The panels of a point of a group, from `panel` on.
+    /// The panels of a point of a group, from an even `panel` on.
     pub(crate) fn panels(&self, group: usize, point: usize, panel: usize) -> &[T] {
         let at = (group * self.points() + point) * self.panels;
         &self.data.as_slice()[(at + panel) * self.panel..(at + self.panels) * self.panel]

@@ -21,7 +21,10 @@ const CHUNK: usize = 512;
 const STEP: usize = 4;
 
 /// Bytes of transformed weights from which on they are read from memory.
-const OUT_OF_CACHE: f64 = 14.0 * 1024.0 * 1024.0;
+const OUT_OF_CACHE: usize = 14 << 20;
+
+/// Bytes of scratch of a thread, at most.
+const MOST_SCRATCH: usize = 2 << 20;
 
 /// How Winograd's algorithm computes a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub(crate) struct Winograd {
     pub(crate) chunk: usize,
     /// Tiles of all planes.
     positions: usize,
+    /// Transformed weights are read from memory.
+    pub(crate) streamed: bool,
 }
 
 /// How values and sums at points lie in scratch, in elements.
@@ -72,20 +77,61 @@ impl Winograd {
         let [rows, cols] = [height, width].map(|axis| axis.output);
         let tiles = [rows.div_ceil(filters[0].tile), cols.div_ceil(filters[1].tile)];
         let positions = shape.batch * depth.output * tiles[0] * tiles[1];
+        let mut winograd =
+            Self { filters, tiles, block: 1, run: 1, channels: 0, chunk: 0, positions, streamed: false };
+        winograd.streamed = winograd.weights_bytes::<T>(shape, set.lanes) > OUT_OF_CACHE;
+        // Long rows stream; as many columns of vectors as L1 holds of 8 rows.
+        let columns = Caches::here().l1 / (8 * set.lanes * size_of::<T>());
+        let run = columns.saturating_sub(filters[1].kernel - 1) / filters[1].tile;
+        winograd.run = run.clamp(1, tiles[1]);
+        winograd = winograd.in_l2::<T>(shape, set.lanes);
+        if winograd.streamed {
+            winograd = winograd.streaming::<T>(shape, set.lanes);
+        }
+        Some(winograd)
+    }
+
+    /// In blocks whose inputs take what L2 has, beside the weights that go by; of wide layers more, lest these be read for a few tiles.
+    fn in_l2<T>(self, shape: &Shape, lanes: usize) -> Self {
+        let (caches, points) = (Caches::here(), self.points());
         let chunk = shape.in_channels.min(CHUNK);
-        let points: usize = filters.map(Filter::points).iter().product();
-        // The inputs take what L2 has, beside the weights that go by; of wide layers more, lest these be read for a few tiles.
-        let caches = Caches::here();
         let of = |channels: usize| points * PointLayout::new::<T>(1, channels).tile * size_of::<T>();
         let block = (caches.inputs() / of(chunk)).max((Caches::most_inputs() / of(chunk)).min(4 * STEP));
-        let block = block.min(caches.sums() / of(2 * set.lanes)).min(positions.next_multiple_of(STEP));
+        let block = block.min(caches.sums() / of(2 * lanes)).min(self.positions.next_multiple_of(STEP));
         let block = if block > STEP { block - block % STEP } else { block.max(1) };
-        let pairs = caches.sums() / (points * block * size_of::<T>()) / (2 * set.lanes);
-        let channels = (pairs.max(1) * 2 * set.lanes).min(shape.out_channels.next_multiple_of(set.lanes));
-        // Long rows stream; as many columns of vectors as L1 holds of 8 rows.
-        let columns = caches.l1 / (8 * set.lanes * size_of::<T>());
-        let run = (columns.saturating_sub(filters[1].kernel - 1) / filters[1].tile).clamp(1, tiles[1]);
-        Some(Self { filters, tiles, block, run, channels, chunk, positions })
+        let pairs = caches.sums() / (points * block * size_of::<T>()) / (2 * lanes);
+        let channels = (pairs.max(1) * 2 * lanes).min(shape.out_channels.next_multiple_of(lanes));
+        Self { block, channels, chunk, ..self }
+    }
+
+    /// The cheapest blocks within [`MOST_SCRATCH`], so that weights are not read from memory more often than need be.
+    fn streaming<T>(self, shape: &Shape, lanes: usize) -> Self {
+        let mut best = self;
+        let cost = |winograd: &Self| winograd.cost(shape, lanes, lanes * size_of::<T>());
+        for chunk in [CHUNK, CHUNK / 2, CHUNK / 4].map(|chunk| chunk.min(shape.in_channels)) {
+            let inputs = self.points() * PointLayout::new::<T>(1, chunk).tile * size_of::<T>();
+            let fewest = self.positions.div_ceil((MOST_SCRATCH / inputs).max(1));
+            for blocks in (fewest..self.blocks()).take(4) {
+                let block = self.positions.div_ceil(blocks);
+                let block = if blocks == 1 { block } else { block.next_multiple_of(STEP) };
+                let parts = std::iter::successors(Some(1), |parts| Some(2 * parts));
+                let largest = parts
+                    .map(|parts| shape.out_channels.div_ceil(parts).next_multiple_of(2 * lanes))
+                    .take_while(|&channels| channels > 2 * lanes)
+                    .map(|channels| Self { block, chunk, channels, ..self })
+                    .find(|winograd| winograd.scratch_lines::<T>(lanes) * LINE <= MOST_SCRATCH);
+                best = largest.filter(|other| cost(other) < cost(&best)).unwrap_or(best);
+            }
+        }
+        best
+    }
+
+    fn weights_bytes<T>(&self, shape: &Shape, lanes: usize) -> usize {
+        let out_channels = shape.out_channels.next_multiple_of(lanes);
+        self.points()
+            .saturating_mul(shape.in_channels)
+            .saturating_mul(out_channels)
+            .saturating_mul(size_of::<T>())
     }
 
     /// Outputs of a tile along an axis.
@@ -153,11 +199,11 @@ impl Winograd {
             + lines_for::<usize>(self.block)
     }
 
-    /// The output in pieces for so many parts: tiles of all images; where there are few for the weights that are read, channels, and the
-    /// inputs are transformed in each part.
+    /// The output in pieces for so many parts: tiles of all images; where there are few for the weights that are read, or these come
+    /// from memory, channels, and the inputs are transformed in each part.
     pub(crate) fn grid(&self, shape: &Shape, lanes: usize, parts: usize) -> Grid {
         let (channels, positions) = (shape.out_channels, self.positions.max(1));
-        let few = positions / parts.max(1) < 4 * STEP;
+        let few = positions / parts.max(1) < 4 * STEP || self.streamed && parts <= 4;
         let channels = Pieces { len: channels, piece: if few { 2 * lanes } else { channels }, step: lanes };
         let piece = if few { positions } else { STEP };
         let positions = Pieces { len: self.positions, piece, step: STEP };
@@ -201,8 +247,13 @@ impl Winograd {
         let transforms = 0.7 * tiles * (inputs * input * repeated + outputs * output);
         // Weights come from L3, or from memory, once for each block of tiles.
         let weights = self.points() as f64 * shape.in_channels as f64 * outputs * bytes as f64;
-        let line = if weights > OUT_OF_CACHE { 11.0 } else { 0.9 };
-        let weights = weights / LINE as f64 * line * (tiles / self.block as f64).max(1.0);
+        // From memory while products are computed, if there are enough of them.
+        let line = match (self.streamed, self.block >= 4 * STEP) {
+            (false, _) => 0.9,
+            (true, true) => 1.0,
+            (true, false) => 11.0,
+        };
+        let weights = weights / LINE as f64 * line * self.blocks() as f64 / shape.batch.max(1) as f64;
         // Of shorter vectors more multiply-adds are done in the time of a line.
         products + other(bytes) * (transforms + weights * (LINE / bytes).max(1) as f64)
     }
@@ -231,6 +282,8 @@ impl Plan {
         winograd: Winograd,
         tuning: Tuning,
     ) -> Self {
+        // What is chosen by it must not depend on the batch, which blocks do.
+        let image = Winograd::new(&Shape { batch: 1, ..shape }, set, winograd.tile()).unwrap_or(winograd);
         Self {
             shape,
             isa: set.isa,
@@ -245,7 +298,7 @@ impl Plan {
             winograd: Some(winograd),
             parts: tuning.parts,
             scratch_bytes: winograd.scratch_lines::<T>(set.lanes) * LINE,
-            cost: winograd.cost(&shape, set.lanes, set.lanes * size_of::<T>()),
+            cost: image.cost(&Shape { batch: 1, ..shape }, set.lanes, set.lanes * size_of::<T>()),
         }
     }
 }
