@@ -301,6 +301,36 @@ fn scratch_does_not_grow_with_the_image() {
     }
 }
 
+/// More transformed weights than caches hold: other blocks, and threads share channels.
+#[test]
+fn weights_that_come_from_memory() {
+    if emulated() {
+        return;
+    }
+    let problem = Problem::new(Params::new(256, 240, [3, 3]).padding([1, 1]), 1, [24, 48]);
+    let data = problem.reals::<f32>(5);
+    let options = ForwardOptions::new().residual(&data.residual);
+    let of = |isa: Isa, algorithm: Algorithm, parts: usize| {
+        let builder = builder(&problem, &data, &Activation::Relu, isa).tuning(Tuning::default().parts(parts));
+        let conv = builder.algorithm(algorithm).build(&data.weight).unwrap();
+        forward(&problem, &conv, &data, &options, &mut Workspace::new())
+    };
+    let exact = of(Isa::available()[0], Algorithm::Gemm, 1);
+    let largest = exact.iter().fold(0.0_f32, |largest, y| largest.max(y.abs()));
+    for tile in [4, 6] {
+        let algorithm = Algorithm::Winograd { tile };
+        let known = of(Isa::available()[0], algorithm, 1);
+        for (i, (y, exact)) in known.iter().zip(&exact).enumerate() {
+            assert!((y - exact).abs() <= 2e-5 * largest, "{i}, tiles of {tile}: {y}, not {exact}");
+        }
+        for isa in Isa::available().into_iter().filter(|isa| isa.is_fused()) {
+            for parts in [1, 2, 7] {
+                assert_same_bits(&of(isa, algorithm, parts), &known, &(isa, tile, parts));
+            }
+        }
+    }
+}
+
 #[test]
 fn infinities_spread_over_their_tile_alone() {
     if emulated() {
