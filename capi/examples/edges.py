@@ -32,6 +32,7 @@ class Descriptor(ctypes.Structure):
         ("activation_slopes", POINTER(c_double)),
         ("activation_slopes_len", c_size_t),
         ("algorithm", c_uint32),
+        ("accuracy", c_uint32),
     ]
 
 

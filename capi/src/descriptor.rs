@@ -1,6 +1,6 @@
 //! What a layer is, as C describes it.
 
-use convgemm::{Activation, Algorithm, Element, Padding};
+use convgemm::{Accuracy, Activation, Algorithm, Element, Padding};
 
 use crate::memory::slice;
 use crate::status::{CONVGEMM_BAD_ARGUMENT, Failure, Result};
@@ -39,7 +39,7 @@ pub const CONVGEMM_GELU_TANH: u32 = 11;
 /// x where x >= 0, else `activation_slopes[output channel]` x.
 pub const CONVGEMM_PRELU: u32 = 12;
 
-/// Whichever exact algorithm is estimated to be fastest.
+/// Whichever algorithm of the descriptor's accuracy is estimated to be fastest.
 pub const CONVGEMM_ALGORITHM_AUTO: u32 = 0;
 /// A matrix product whose im2col matrix is never written; exact.
 pub const CONVGEMM_ALGORITHM_GEMM: u32 = 1;
@@ -47,6 +47,18 @@ pub const CONVGEMM_ALGORITHM_GEMM: u32 = 1;
 pub const CONVGEMM_ALGORITHM_DIRECT: u32 = 2;
 /// The im2col matrix in memory and another library's matrix product, which sums in another order.
 pub const CONVGEMM_ALGORITHM_IM2COL: u32 = 3;
+/// Winograd's tiles of 2 outputs along each axis, of kernels of 3 or 5 taps at a stride of 1.
+pub const CONVGEMM_ALGORITHM_WINOGRAD_2: u32 = 4;
+/// Those of 4.
+pub const CONVGEMM_ALGORITHM_WINOGRAD_4: u32 = 5;
+/// Those of 6, of 3 taps.
+pub const CONVGEMM_ALGORITHM_WINOGRAD_6: u32 = 6;
+
+/// Each output is one sum in a known order.
+pub const CONVGEMM_EXACT: u32 = 0;
+/// Whatever is fastest with an error of at most 1e-5 of the largest output in single precision, Winograd's tiles too; NaN and infinity
+/// may spread across a tile. Gradients stay exact.
+pub const CONVGEMM_FAST: u32 = 1;
 
 /// What a layer is, but for its weights and the size of images. Of each array the first `rank` elements are used, the outermost
 /// axis first. `convgemm_descriptor_init` sets all of it; set what differs afterwards.
@@ -89,6 +101,8 @@ pub struct Descriptor {
     pub activation_slopes_len: usize,
     /// One of `CONVGEMM_ALGORITHM_...`; that of a transposed convolution is `CONVGEMM_ALGORITHM_AUTO`.
     pub algorithm: u32,
+    /// `CONVGEMM_EXACT` or `CONVGEMM_FAST`; that of a transposed convolution is `CONVGEMM_EXACT`.
+    pub accuracy: u32,
 }
 
 impl Descriptor {
@@ -112,6 +126,7 @@ impl Descriptor {
             activation_slopes: std::ptr::null(),
             activation_slopes_len: 0,
             algorithm: CONVGEMM_ALGORITHM_AUTO,
+            accuracy: CONVGEMM_EXACT,
         }
     }
 
@@ -132,7 +147,18 @@ impl Descriptor {
             CONVGEMM_ALGORITHM_GEMM => Ok(Algorithm::Gemm),
             CONVGEMM_ALGORITHM_DIRECT => Ok(Algorithm::Direct),
             CONVGEMM_ALGORITHM_IM2COL => Ok(Algorithm::Im2col),
-            other => Err(unknown("algorithm", other, CONVGEMM_ALGORITHM_IM2COL)),
+            CONVGEMM_ALGORITHM_WINOGRAD_2 => Ok(Algorithm::Winograd { tile: 2 }),
+            CONVGEMM_ALGORITHM_WINOGRAD_4 => Ok(Algorithm::Winograd { tile: 4 }),
+            CONVGEMM_ALGORITHM_WINOGRAD_6 => Ok(Algorithm::Winograd { tile: 6 }),
+            other => Err(unknown("algorithm", other, CONVGEMM_ALGORITHM_WINOGRAD_6)),
+        }
+    }
+
+    pub(crate) fn accuracy(&self) -> Result<Accuracy> {
+        match self.accuracy {
+            CONVGEMM_EXACT => Ok(Accuracy::Exact),
+            CONVGEMM_FAST => Ok(Accuracy::Fast),
+            other => Err(unknown("accuracy", other, CONVGEMM_FAST)),
         }
     }
 

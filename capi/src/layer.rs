@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use convgemm::{
-    Activation, ActivationAt, Algorithm, BackwardOptions, Conv, ConvTranspose, Element, ForwardOptions,
+    Accuracy, Activation, ActivationAt, Algorithm, BackwardOptions, Conv, ConvTranspose, Element, ForwardOptions,
     Parallelism, Params, Plan, Workspace, backward_activation, backward_bias, backward_input,
     backward_weight,
 };
@@ -93,12 +93,16 @@ fn build_rank<T: Element, const D: usize>(
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Result<Box<dyn Operation<T>>> {
-    let (padding, algorithm) = (of.padding()?, of.algorithm()?);
+    let (padding, algorithm, accuracy) = (of.padding()?, of.algorithm()?, of.accuracy()?);
     let (kernel, stride, dilation) = (first(of.kernel), first(of.stride), first(of.dilation));
     let output_padding: [usize; D] = first(of.output_padding);
     if of.transposed {
         if algorithm != Algorithm::Auto {
             let message = "algorithm has to be CONVGEMM_ALGORITHM_AUTO for a transposed convolution";
+            return Err(Failure::new(CONVGEMM_BAD_ARGUMENT, message));
+        }
+        if accuracy != Accuracy::Exact {
+            let message = "accuracy has to be CONVGEMM_EXACT for a transposed convolution";
             return Err(Failure::new(CONVGEMM_BAD_ARGUMENT, message));
         }
         let mut builder = ConvTranspose::<T, D>::builder(of.in_channels, of.out_channels, kernel);
@@ -116,7 +120,7 @@ fn build_rank<T: Element, const D: usize>(
     }
     let mut builder = Conv::<T, D>::builder(of.in_channels, of.out_channels, kernel);
     builder = builder.stride(stride).dilation(dilation).groups(of.groups).padding(padding);
-    builder = builder.activation(activation).algorithm(algorithm);
+    builder = builder.activation(activation).algorithm(algorithm).accuracy(accuracy);
     builder = bias.into_iter().fold(builder, |builder, bias| builder.bias(bias));
     Ok(Box::new(builder.build(weight)?))
 }

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::ptr::{null, null_mut};
 
 use convgemm::{
-    Activation, ActivationAt, Algorithm, BackwardOptions, Conv, ConvTranspose, ForwardOptions, Padding,
+    Accuracy, Activation, ActivationAt, Algorithm, BackwardOptions, Conv, ConvTranspose, ForwardOptions, Padding,
     Params, Workspace, backward_activation, backward_bias, backward_input, backward_weight,
 };
 use convgemm_c::*;
@@ -348,8 +348,9 @@ fn a_transposed_layer_has_a_bias_and_an_activation_with_a_gradient() {
 #[test]
 fn algorithms_and_their_plans() {
     let (weight, extent) = (singles(8 * 3 * 9, 1), [9_usize, 9]);
-    let algorithms = [Algorithm::Auto, Algorithm::Gemm, Algorithm::Direct, Algorithm::Im2col];
-    for (code, algorithm) in algorithms.into_iter().enumerate() {
+    let exact = [Algorithm::Auto, Algorithm::Gemm, Algorithm::Direct, Algorithm::Im2col];
+    let algorithms = exact.into_iter().chain([2, 4, 6].map(|tile| Algorithm::Winograd { tile }));
+    for (code, algorithm) in algorithms.enumerate() {
         let conv = Conv::<f32, 2>::builder(3, 8, [3, 3]).algorithm(algorithm).build(&weight).unwrap();
         let plan = conv.plan(2, extent).unwrap();
         let expected = plan.to_string();
@@ -377,6 +378,27 @@ fn algorithms_and_their_plans() {
             assert!(capacity <= length || text == expected);
         }
     }
+}
+
+#[test]
+fn fast_is_asked_for_by_name() {
+    let (weight, x) = (singles(64 * 64 * 9, 1), singles(64 * 32 * 32, 2));
+    let extent = [32_usize, 32];
+    let builder = Conv::<f32, 2>::builder(64, 64, [3, 3]).padding(Padding::SameUpper);
+    let conv = builder.accuracy(Accuracy::Fast).build(&weight).unwrap();
+    let mut expected = vec![0.0; x.len()];
+    conv.forward(&x, 1, extent, &mut expected).unwrap();
+    let mut described = descriptor(2, 64, 64);
+    (described.kernel, described.padding, described.accuracy) =
+        ([3; 3], CONVGEMM_PADDING_SAME_UPPER, CONVGEMM_FAST);
+    let (owned, mut y) = (Owned::single(&described, &weight, None, 1), vec![0.0_f32; x.len()]);
+    // SAFETY: slices as they are.
+    let code = unsafe {
+        let (x, y) = ((x.as_ptr(), x.len()), (y.as_mut_ptr(), y.len()));
+        convgemm_forward_f32(owned.layer, owned.context, 1, extent.as_ptr(), x.0, x.1, null(), 0, y.0, y.1)
+    };
+    assert_eq!(code, CONVGEMM_OK, "{}", said());
+    assert_eq!(y, expected);
 }
 
 #[test]
@@ -410,7 +432,9 @@ fn wrong_descriptions() {
     wrong(|d| d.kernel[1] = 0, "kernel[1] is 0");
     wrong(|d| d.padding = 3, "padding is 3, it has to be from 0 to 2");
     wrong(|d| d.activation = 13, "activation is 13, it has to be from 0 to 12");
-    wrong(|d| d.algorithm = 4, "algorithm is 4, it has to be from 0 to 3");
+    wrong(|d| d.algorithm = 7, "algorithm is 7, it has to be from 0 to 6");
+    wrong(|d| d.accuracy = 2, "accuracy is 2, it has to be from 0 to 1");
+    wrong(|d| (d.transposed, d.accuracy) = (true, CONVGEMM_FAST), "accuracy has to be");
     wrong(|d| (d.transposed, d.algorithm) = (true, CONVGEMM_ALGORITHM_GEMM), "algorithm has to be");
     wrong(|d| (d.activation, d.activation_a) = (CONVGEMM_CLAMP, f64::NAN), "clamp");
     wrong(|d| d.output_padding[1] = 1, "output_padding[1] is 1, it has to be 0");

@@ -1,7 +1,7 @@
 //! Trains a small CNN to tell circles, squares, triangles and crosses apart, on pictures that it draws itself:
 //! `train_cnn [--out DIR]`.
 //!
-//! Shows a progress bar, writes what the first layer has learned to `filters.png` and how the loss fell to `loss.png`. The exit
+//! Shows a progress bar, writes what the first layer has learned to `filters.png` and how the loss fell to `loss.svg`. The exit
 //! code is 1 where fewer than 95 % of the unseen pictures are told right.
 
 mod net;
@@ -84,7 +84,7 @@ fn main() -> Result<ExitCode> {
         100.0 * MARK
     );
     draw_filters(&net.first.weight, &arguments.out.join("filters.png"))?;
-    plot(&losses, &arguments.out.join("loss.png"))?;
+    plot(&losses, &arguments.out.join("loss.svg"))?;
     Ok(if right >= MARK { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -117,7 +117,7 @@ fn draw_filters(weight: &[f32], path: &Path) -> Result<()> {
 /// The loss of each step, and its mean over fifty. The grid's lines are a quarter of a nat and an eighth of all steps apart.
 fn plot(losses: &[f32], path: &Path) -> Result<()> {
     let problem = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", path.display());
-    let area = BitMapBackend::new(path, (900, 400)).into_drawing_area();
+    let area = SVGBackend::new(path, (900, 400)).into_drawing_area();
     area.fill(&WHITE).map_err(|error| problem(&error))?;
     let mut chart = ChartBuilder::on(&area)
         .margin(20)

@@ -91,7 +91,8 @@ impl Winograd {
         Some(winograd)
     }
 
-    /// In blocks whose inputs take what L2 has, beside the weights that go by; of wide layers more, lest these be read for a few tiles.
+    /// In blocks whose inputs take what L2 has, beside the weights that go by; of wide layers more, lest these be read for a few
+    /// tiles.
     fn in_l2<T>(self, shape: &Shape, lanes: usize) -> Self {
         let (caches, points) = (Caches::here(), self.points());
         let chunk = shape.in_channels.min(CHUNK);
