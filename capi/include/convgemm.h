@@ -73,7 +73,7 @@
 // x where x >= 0, else `activation_slopes[output channel]` x.
 #define CONVGEMM_PRELU 12
 
-// Whichever exact algorithm is estimated to be fastest.
+// Whichever algorithm of the descriptor's accuracy is estimated to be fastest.
 #define CONVGEMM_ALGORITHM_AUTO 0
 
 // A matrix product whose im2col matrix is never written; exact.
@@ -84,6 +84,22 @@
 
 // The im2col matrix in memory and another library's matrix product, which sums in another order.
 #define CONVGEMM_ALGORITHM_IM2COL 3
+
+// Winograd's tiles of 2 outputs along each axis, of kernels of 3 or 5 taps at a stride of 1.
+#define CONVGEMM_ALGORITHM_WINOGRAD_2 4
+
+// Those of 4.
+#define CONVGEMM_ALGORITHM_WINOGRAD_4 5
+
+// Those of 6, of 3 taps.
+#define CONVGEMM_ALGORITHM_WINOGRAD_6 6
+
+// Each output is one sum in a known order.
+#define CONVGEMM_EXACT 0
+
+// Whatever is fastest with an error of at most 1e-5 of the largest output in single precision, Winograd's tiles too; NaN and infinity
+// may spread across a tile. Gradients stay exact.
+#define CONVGEMM_FAST 1
 
 // The values before the activation: sum + bias + residual.
 #define CONVGEMM_AT_PRE_ACTIVATION 0
@@ -113,7 +129,7 @@
 #define CONVGEMM_PANIC 6
 
 // Threads and memory for one call at a time, of any layer. The memory grows to what the largest call needs, at most 1 MiB for
-// each thread, packed weights of gradients aside; a call whose extents it has seen allocates nothing.
+// each thread (2 MiB where Winograd's tiles are allowed), packed weights of gradients aside; a call whose extents it has seen allocates nothing.
 typedef struct convgemm_context convgemm_context;
 
 // A layer: weights packed for this machine, ready for images of any size and batches of any number.
@@ -158,6 +174,8 @@ typedef struct convgemm_descriptor {
   size_t activation_slopes_len;
   // One of `CONVGEMM_ALGORITHM_...`; that of a transposed convolution is `CONVGEMM_ALGORITHM_AUTO`.
   uint32_t algorithm;
+  // `CONVGEMM_EXACT` or `CONVGEMM_FAST`; that of a transposed convolution is `CONVGEMM_EXACT`.
+  uint32_t accuracy;
 } convgemm_descriptor;
 
 #ifdef __cplusplus

@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 
 use convgemm::{
-    Accuracy, Activation, ActivationAt, Algorithm, BackwardOptions, Conv, ConvTranspose, Element, ForwardOptions,
-    Parallelism, Params, Plan, Workspace, backward_activation, backward_bias, backward_input,
+    Accuracy, Activation, ActivationAt, Algorithm, BackwardOptions, Conv, ConvTranspose, Element,
+    ForwardOptions, Parallelism, Params, Plan, Workspace, backward_activation, backward_bias, backward_input,
     backward_weight,
 };
 

@@ -4,8 +4,8 @@ use std::ffi::CStr;
 use std::ptr::{null, null_mut};
 
 use convgemm::{
-    Accuracy, Activation, ActivationAt, Algorithm, BackwardOptions, Conv, ConvTranspose, ForwardOptions, Padding,
-    Params, Workspace, backward_activation, backward_bias, backward_input, backward_weight,
+    Accuracy, Activation, ActivationAt, Algorithm, BackwardOptions, Conv, ConvTranspose, ForwardOptions,
+    Padding, Params, Workspace, backward_activation, backward_bias, backward_input, backward_weight,
 };
 use convgemm_c::*;
 
