@@ -129,7 +129,8 @@
 #define CONVGEMM_PANIC 6
 
 // Threads and memory for one call at a time, of any layer. The memory grows to what the largest call needs, at most 1 MiB for
-// each thread (2 MiB where Winograd's tiles are allowed), packed weights of gradients aside; a call whose extents it has seen allocates nothing.
+// each thread (2 MiB where Winograd's tiles are allowed), packed weights of gradients aside; a call whose extents it has seen
+// allocates nothing.
 typedef struct convgemm_context convgemm_context;
 
 // A layer: weights packed for this machine, ready for images of any size and batches of any number.

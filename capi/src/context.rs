@@ -7,7 +7,8 @@ use crate::memory::put;
 use crate::status::{CONVGEMM_OUT_OF_MEMORY, Failure, Result, report};
 
 /// Threads and memory for one call at a time, of any layer. The memory grows to what the largest call needs, at most 1 MiB for
-/// each thread (2 MiB where Winograd's tiles are allowed), packed weights of gradients aside; a call whose extents it has seen allocates nothing.
+/// each thread (2 MiB where Winograd's tiles are allowed), packed weights of gradients aside; a call whose extents it has seen
+/// allocates nothing.
 pub struct Context {
     parallelism: Parallelism,
     /// None: the pool that the caller is in, else the global one.

@@ -79,7 +79,8 @@ impl Winograd {
         let positions = shape.batch * depth.output * tiles[0] * tiles[1];
         let mut winograd =
             Self { filters, tiles, block: 1, run: 1, channels: 0, chunk: 0, positions, streamed: false };
-        winograd.streamed = winograd.weights_bytes::<T>(shape, set.lanes) > OUT_OF_CACHE;
+        let bytes = winograd.weights_bytes(shape, set.lanes, set.lanes * size_of::<T>());
+        winograd.streamed = bytes > OUT_OF_CACHE;
         // Long rows stream; as many columns of vectors as L1 holds of 8 rows.
         let columns = Caches::here().l1 / (8 * set.lanes * size_of::<T>());
         let run = columns.saturating_sub(filters[1].kernel - 1) / filters[1].tile;
@@ -127,12 +128,10 @@ impl Winograd {
         best
     }
 
-    fn weights_bytes<T>(&self, shape: &Shape, lanes: usize) -> usize {
-        let out_channels = shape.out_channels.next_multiple_of(lanes);
-        self.points()
-            .saturating_mul(shape.in_channels)
-            .saturating_mul(out_channels)
-            .saturating_mul(size_of::<T>())
+    /// Of the transformed weights of a group, in vectors of `bytes`.
+    fn weights_bytes(&self, shape: &Shape, lanes: usize, bytes: usize) -> usize {
+        let vectors = shape.in_channels.saturating_mul(shape.out_channels.div_ceil(lanes));
+        vectors.saturating_mul(self.points()).saturating_mul(bytes)
     }
 
     /// Outputs of a tile along an axis.
@@ -204,11 +203,12 @@ impl Winograd {
     /// from memory, channels, and the inputs are transformed in each part.
     pub(crate) fn grid(&self, shape: &Shape, lanes: usize, parts: usize) -> Grid {
         let (channels, positions) = (shape.out_channels, self.positions.max(1));
-        let few = positions / parts.max(1) < 4 * STEP || self.streamed && parts <= 4;
-        let channels = Pieces { len: channels, piece: if few { 2 * lanes } else { channels }, step: lanes };
-        let piece = if few { positions } else { STEP };
+        let by_channels = positions / parts.max(1) < 4 * STEP || self.streamed && parts <= 4;
+        let piece = if by_channels { 2 * lanes } else { channels };
+        let channels = Pieces { len: channels, piece, step: lanes };
+        let piece = if by_channels { positions } else { STEP };
         let positions = Pieces { len: self.positions, piece, step: STEP };
-        Grid::new(1, shape.groups, channels, positions, few)
+        Grid::new(1, shape.groups, channels, positions, by_channels)
     }
 
     /// Blocks of tiles.
@@ -247,7 +247,7 @@ impl Winograd {
         let repeated = if chunks > 1 { shape.out_channels.div_ceil(self.channels) as f64 } else { 1.0 };
         let transforms = 0.7 * tiles * (inputs * input * repeated + outputs * output);
         // Weights come from L3, or from memory, once for each block of tiles.
-        let weights = self.points() as f64 * shape.in_channels as f64 * outputs * bytes as f64;
+        let weights = self.weights_bytes(shape, lanes, bytes) as f64;
         // From memory while products are computed, if there are enough of them.
         let line = match (self.streamed, self.block >= 4 * STEP) {
             (false, _) => 0.9,
