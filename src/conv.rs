@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
 use crate::element::Element;
+use crate::engine::{Engine, pack};
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Argument, Result, check_len};
 use crate::forward::{self, Call, Weights};
@@ -15,7 +16,7 @@ use crate::isa::{Available, Isa};
 use crate::kernel::{self, KernelSet};
 use crate::pack::buffer::Scratch;
 use crate::pack::transformed::TransformedWeights;
-use crate::pack::weights::{PackedWeights, pack};
+use crate::pack::weights::PackedWeights;
 use crate::parallel::Parallelism;
 use crate::plan::{Accuracy, Algorithm, Given, Plan, Tuning};
 use crate::workspace::{Key, NEXT_LAYER, Workspace};
@@ -74,7 +75,7 @@ impl<T: Element> Stored<T> {
     ///
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
-    fn of(&self, plan: &Plan, set: &KernelSet<T>) -> Result<Weights<'_, T>> {
+    fn of(&self, plan: &Plan, set: &'static KernelSet<T>) -> Result<Weights<'_, T>> {
         let (packed, transformed) = match self {
             Self::Raw(raw) => return Ok(Weights::Raw(raw)),
             Self::Packed { packed, transformed } => (packed, transformed),
@@ -85,7 +86,7 @@ impl<T: Element> Stored<T> {
             weights
         } else {
             let mut weights = TransformedWeights::new();
-            weights.fill(&plan.shape, winograd.filters, packed, set)?;
+            (Engine::get().transform)(&mut weights, &plan.shape, winograd.filters, packed, set)?;
             known.get_or_init(|| weights)
         };
         Ok(Weights::Packed(packed, Some(weights)))
@@ -191,7 +192,8 @@ impl<T: Element, const D: usize> Conv<T, D> {
     /// Those of [`Conv::geometry`]; a tuning that does not apply to these extents.
     pub fn plan(&self, batch: usize, extent: [usize; D]) -> Result<Plan> {
         let shape = self.geometry(batch, extent)?.shape;
-        Plan::choose(shape, self.set, (self.algorithm, self.accuracy), self.tuning, Given::Once)
+        let allowed = (self.algorithm, self.accuracy);
+        (Engine::get().plan)(shape, self.set, allowed, self.tuning, Given::Once)
     }
 
     /// What this layer computes.
@@ -217,7 +219,7 @@ impl<T: Element, const D: usize> Conv<T, D> {
             Stored::Packed { packed, transformed } => {
                 pack(&self.params, weight, self.set.lanes, packed)?;
                 for known in transformed.iter_mut().filter_map(OnceLock::get_mut) {
-                    known.refill(packed, self.set)?;
+                    (Engine::get().transform_again)(known, packed, self.set)?;
                 }
             }
         }

@@ -112,6 +112,7 @@ mod chain;
 pub mod coming_from {}
 mod conv;
 mod element;
+mod engine;
 mod epilogue;
 mod error;
 mod forward;

@@ -2,6 +2,7 @@
 
 use crate::conv::checked;
 use crate::element::Element;
+use crate::engine::{Engine, pack};
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Argument, Result, check_len};
 use crate::forward::{Call, Weights};
@@ -9,9 +10,9 @@ use crate::gemm::tiles::collect;
 use crate::geometry::Params;
 use crate::isa::Available;
 use crate::kernel;
-use crate::pack::weights::{PackedWeights, pack};
+use crate::pack::weights::PackedWeights;
 use crate::parallel::Parallelism;
-use crate::plan::{Algorithm, Plan, Tuning};
+use crate::plan::{Accuracy, Algorithm, Given, Tuning};
 use crate::workspace::Workspace;
 
 /// One convolution whose weights change with every call, over one axis; see [`conv2d`].
@@ -88,7 +89,8 @@ fn one_call<T: Element, const D: usize>(
     check_len(Argument::Weight, weight.len(), geometry.weight_len())?;
     let epilogue = Epilogue::new(bias, Activation::Identity, params.out_channels)?;
     let set = kernel::set(Available::choose(None)?);
-    let plan = Plan::new(geometry.shape, set, Algorithm::Auto, Tuning::default())?;
+    let allowed = (Algorithm::Auto, Accuracy::Exact);
+    let plan = (Engine::get().plan)(geometry.shape, set, allowed, Tuning::default(), Given::EachCall)?;
     let mut packed = PackedWeights::reusing(std::mem::take(&mut workspace.weights));
     let y = pack(params, weight, set.lanes, &mut packed).and_then(|()| {
         let call = Call {

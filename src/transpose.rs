@@ -9,6 +9,7 @@ use crate::backward::bias::sum_channels;
 use crate::backward::input::{InputCall, convolve, pack_phases};
 use crate::backward::weight::backward_weight;
 use crate::element::Element;
+use crate::engine::Engine;
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Argument, Error, Result, check_len};
 use crate::gemm::tiles::{Output, collect};
@@ -17,7 +18,7 @@ use crate::isa::{Available, Isa};
 use crate::kernel::{self, KernelSet};
 use crate::pack::weights::PackedWeights;
 use crate::parallel::Parallelism;
-use crate::plan::{InputPlan, Manner};
+use crate::plan::Manner;
 use crate::workspace::{Key, NEXT_LAYER, Workspace};
 
 /// A transposed convolution over `D` spatial axes: each element of the input adds the kernel, scaled, to the output, a stride
@@ -316,7 +317,8 @@ impl<T: Element, const D: usize> ConvTranspose<T, D> {
         }
         let Workspace { scratch, transposed, .. } = workspace;
         let key = Key::new(self.id, batch, extent);
-        let plan = transposed.get(key, || InputPlan::new(geometry.shape, self.set, Manner::default()))?;
+        let plan = transposed
+            .get(key, || (Engine::get().input_plan)(geometry.shape, self.set, Manner::default()))?;
         let (set, weights, epilogue) = (self.set, &self.weights[..], &self.epilogue);
         InputCall { plan, set, weights, transformed: None, x, add: false, epilogue, parallelism }
             .run(scratch, y)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the lowest to the highest; each may import those before it. `gemm::blocking` and `gemm::partition`,
 /// pure arithmetic, come before the plan that asks them; the rest of `gemm` does what a plan says.
-const ORDER: [&str; 36] = [
+const ORDER: [&str; 37] = [
     "element",
     "error",
     "geometry",
@@ -35,6 +35,7 @@ const ORDER: [&str; 36] = [
     "gemm::phase_blocks",
     "gemm::position_sums",
     "gemm",
+    "engine",
     "workspace",
     "forward",
     "backward",

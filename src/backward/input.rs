@@ -5,6 +5,7 @@ use std::any::Any;
 
 use crate::backward::BackwardOptions;
 use crate::element::Element;
+use crate::engine::{Engine, pack};
 use crate::epilogue::{Activation, Epilogue};
 use crate::error::{Argument, Result, check_len};
 use crate::gemm::phase_blocks::PhasedJob;
@@ -15,7 +16,7 @@ use crate::isa::Available;
 use crate::kernel::{self, KernelSet};
 use crate::pack::buffer::Scratch;
 use crate::pack::transformed::TransformedWeights;
-use crate::pack::weights::{PackedWeights, Read, pack};
+use crate::pack::weights::{PackedWeights, Read};
 use crate::parallel::Parallelism;
 use crate::phases::phase_taps;
 use crate::plan::{InputPlan, Manner};
@@ -130,9 +131,10 @@ impl<T: Element> State<T> {
         let index = if let Some(index) = found {
             index
         } else {
+            let engine = Engine::get();
             let (plan, channels) = match of {
-                Of::Gradient => (InputPlan::new(shape, set, manner)?, shape.in_channels),
-                Of::Convolution => (InputPlan::whole(shape, set, manner)?, shape.out_channels),
+                Of::Gradient => ((engine.input_plan)(shape, set, manner)?, shape.in_channels),
+                Of::Convolution => ((engine.whole_plan)(shape, set, manner)?, shape.out_channels),
             };
             let epilogue = Epilogue::new(None, Activation::Identity, shape.groups * channels)?;
             if states.len() == STATES {
@@ -172,10 +174,11 @@ impl<T: Element> Packed<T> {
     ///
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
-    fn transform(&mut self, plan: &InputPlan, set: &KernelSet<T>) -> Result<()> {
+    fn transform(&mut self, plan: &InputPlan, set: &'static KernelSet<T>) -> Result<()> {
         let InputPlan::Whole(plan) = plan else { return Ok(()) };
         let Some(winograd) = &plan.winograd else { return Ok(()) };
-        self.transformed.fill(&plan.shape, winograd.filters, &self.phases[0], set)
+        let to = &mut self.transformed;
+        (Engine::get().transform)(to, &plan.shape, winograd.filters, &self.phases[0], set)
     }
 }
 
@@ -194,7 +197,7 @@ fn packed_in<T: Element>(packed: &mut Option<Box<dyn Any + Send + Sync>>) -> &mu
 pub(crate) fn pack_phases<T: Element, const D: usize>(
     params: &Params<D>,
     weight: &[T],
-    set: &KernelSet<T>,
+    set: &'static KernelSet<T>,
     plan: Option<&InputPlan>,
     packed: &mut Vec<PackedWeights<T>>,
 ) -> Result<()> {
@@ -207,7 +210,7 @@ pub(crate) fn pack_phases<T: Element, const D: usize>(
             packed.push(PackedWeights::reusing(Vec::new()));
         }
         if let Some(read) = plan.map_or(Some(Read::Any), |plan| plan.reads(i)) {
-            packed[i].pack_phase(weight, channels, kernel, &taps, set, read)?;
+            (Engine::get().pack_phase)(&mut packed[i], weight, channels, kernel, &taps, set, read)?;
         }
     }
     Ok(())
@@ -236,15 +239,17 @@ impl<T: Element> InputCall<'_, T> {
     /// No memory for scratch; nothing has been written then.
     pub(crate) fn run(&self, scratch: &mut Scratch, y: Output<'_, T>) -> Result<()> {
         let &Self { set, weights, transformed, x, add, epilogue, parallelism, .. } = self;
+        let engine = Engine::get();
         match self.plan {
             InputPlan::Whole(plan) => {
                 let addend = if add { Addend::Output } else { Addend::Nothing };
                 let (weights, layout) = (&weights[0], PlaneLayout::whole(&plan.shape));
-                Job { plan, set, weights, transformed, x, addend, epilogue, y: &y, layout }
-                    .run(parallelism, scratch)
+                let job = Job { plan, set, weights, transformed, x, addend, epilogue, y: &y, layout };
+                (engine.convolve)(&job, parallelism, scratch)
             }
             InputPlan::Phased(plan) => {
-                PhasedJob { plan, set, weights, x, add, epilogue, y: &y }.run(parallelism, scratch)
+                let job = PhasedJob { plan, set, weights, x, add, epilogue, y: &y };
+                (engine.phases)(&job, parallelism, scratch)
             }
         }
     }

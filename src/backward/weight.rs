@@ -2,13 +2,13 @@
 
 use crate::backward::BackwardOptions;
 use crate::element::Element;
+use crate::engine::Engine;
 use crate::error::{Argument, Result, check_len};
 use crate::gemm::position_sums::WeightJob;
 use crate::gemm::tiles::Output;
 use crate::geometry::Geometry;
 use crate::isa::Available;
 use crate::kernel;
-use crate::plan::WeightPlan;
 use crate::workspace::Workspace;
 
 /// The gradient with respect to the weights: `∂L/∂w` from `∂L/∂y` and the input.
@@ -46,8 +46,9 @@ pub fn backward_weight<T: Element, const D: usize>(
     check_len(Argument::OutputGradient, output_gradient.len(), geometry.output_len())?;
     check_len(Argument::WeightGradient, weight_gradient.len(), geometry.weight_len())?;
     let set = kernel::set::<T>(Available::choose(options.isa)?);
-    let plan = WeightPlan::new(geometry.shape, set, options.parallelism.threads());
+    let engine = Engine::get();
+    let plan = (engine.weight_plan)(geometry.shape, set, options.parallelism.threads());
     let dw = Output::new(weight_gradient);
     let job = WeightJob { plan: &plan, set, x: input, dy: output_gradient, add: options.accumulate, dw: &dw };
-    job.run(options.parallelism, &mut workspace.scratch)
+    (engine.sums)(&job, options.parallelism, &mut workspace.scratch)
 }

@@ -3,6 +3,7 @@
 mod materialised;
 
 use crate::element::Element;
+use crate::engine::Engine;
 use crate::epilogue::Epilogue;
 use crate::error::Result;
 use crate::gemm::step::{Addend, Job, PlaneLayout};
@@ -45,5 +46,6 @@ pub(crate) fn run<T: Element>(call: &Call<'_, T>, scratch: &mut Scratch, y: Outp
     };
     let addend = residual.map_or(Addend::Nothing, Addend::Residual);
     let layout = PlaneLayout::whole(&plan.shape);
-    Job { plan, set, weights, transformed, x, addend, epilogue, y: &y, layout }.run(parallelism, scratch)
+    let job = Job { plan, set, weights, transformed, x, addend, epilogue, y: &y, layout };
+    (Engine::get().convolve)(&job, parallelism, scratch)
 }

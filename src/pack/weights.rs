@@ -3,7 +3,6 @@
 
 use crate::element::Element;
 use crate::error::Result;
-use crate::geometry::Params;
 use crate::kernel::{Columns, KernelSet, Square};
 use crate::pack::buffer::{Aligned, Line};
 use crate::phases::PhaseTaps;
@@ -145,20 +144,6 @@ impl<T: Element> PackedWeights<T> {
     pub(crate) fn panel_len(&self) -> usize {
         self.k * self.lanes
     }
-}
-
-/// Packs the weights of a convolution.
-///
-/// # Errors
-/// [`crate::Error::OutOfMemory`].
-pub(crate) fn pack<T: Element, const D: usize>(
-    params: &Params<D>,
-    weight: &[T],
-    lanes: usize,
-    packed: &mut PackedWeights<T>,
-) -> Result<()> {
-    let k = weight.len() / params.out_channels;
-    packed.pack(weight, params.out_channels / params.groups, k, lanes)
 }
 
 /// Whether the weights as they were given are kept, where a group has `channels` output channels.
