@@ -8,7 +8,6 @@
 //! [`set`] is the registry: the tiles that exist for an instruction set and element type.
 
 use std::any::Any;
-use std::ops::Range;
 
 use crate::element::Element;
 use crate::epilogue::Epilogue;
@@ -16,6 +15,7 @@ use crate::geometry::Axis;
 use crate::isa::{Available, Isa};
 use crate::winograd::WeightTransform;
 use macros::{kernel_set, unroll};
+pub(crate) use rows::{MOST_COPIES, Rows, RowsCopy};
 
 mod activation;
 #[cfg(target_arch = "x86_64")]
@@ -134,30 +134,6 @@ pub(crate) struct PositionTiles<'a, T> {
     pub(crate) next: Next,
     /// Of all tiles; `rows` need not be a multiple of a tile's.
     pub(crate) destination: Destination<'a, T>,
-}
-
-/// Rows of the image, to be copied with what lies around them.
-pub(crate) struct Rows<T> {
-    /// Element 0 of the first row that lies inside the image, in the first channel. It may itself lie outside.
-    pub(crate) x: *const T,
-    pub(crate) x_row: usize,
-    pub(crate) x_channel: usize,
-    pub(crate) channels: usize,
-    /// From an element to the next.
-    pub(crate) stride: usize,
-    pub(crate) len: usize,
-    /// The elements that lie inside the image; the others are zeros.
-    pub(crate) inside: Range<usize>,
-    /// Rows of zeros before, rows of the image, rows of zeros behind.
-    pub(crate) above: usize,
-    pub(crate) rows: usize,
-    pub(crate) below: usize,
-    /// From a copied row to the next; at least `len`, or as much as a vector less where the next follows.
-    pub(crate) pitch: usize,
-    /// From a copied channel to the next.
-    pub(crate) channel: usize,
-    /// Zeros behind the last row.
-    pub(crate) slack: usize,
 }
 
 /// Rows of consecutive output planes, computed directly.
@@ -367,7 +343,7 @@ pub(crate) type PositionFn<T> = unsafe fn(&PositionTiles<'_, T>);
 /// # Safety
 /// The set's instruction set is available; the elements that are said to lie inside the image do. In each channel there is
 /// room for all rows and the slack, and a vector more.
-pub(crate) type RowsFn<T> = unsafe fn(&Rows<T>, *mut T);
+pub(crate) type RowsFn<T> = unsafe fn(&Rows<'_, T>, *mut T);
 
 /// An instantiated channels-in-lanes tile.
 pub(crate) struct ChannelKernel<T: 'static> {

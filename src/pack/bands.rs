@@ -4,7 +4,7 @@
 
 use crate::element::Element;
 use crate::geometry::{Axis, Shape};
-use crate::kernel::{KernelSet, Rows};
+use crate::kernel::{KernelSet, MOST_COPIES, Rows, RowsCopy};
 use crate::pack::taps::TapBox;
 
 /// The rectangle of output rows and columns that a band serves, at most.
@@ -151,25 +151,28 @@ impl Layout {
             for h in 0..heights.groups {
                 let at_row = first(1, h);
                 let within = if inside { height.inside(at_row, rows) } else { 0..0 };
-                for w in 0..widths.groups {
-                    let at_col = first(2, w);
-                    let len = if widths.shared { self.pitch } else { rectangle.cols };
-                    let cols = width.inside(at_col, len);
-                    // Rows of nothing but padding are not read at all.
-                    let within = if cols.is_empty() { 0..0 } else { within.clone() };
-                    let row = at_row.wrapping_add((within.start.wrapping_mul(height.stride)) as isize);
-                    let origin = at_depth
-                        .wrapping_mul(strides[0] as isize)
-                        .wrapping_add(row.wrapping_mul(strides[1] as isize))
-                        .wrapping_add(at_col);
+                let row = at_row.wrapping_add((within.start.wrapping_mul(height.stride)) as isize);
+                let origin = at_depth
+                    .wrapping_mul(strides[0] as isize)
+                    .wrapping_add(row.wrapping_mul(strides[1] as isize));
+                let len = if widths.shared { self.pitch } else { rectangle.cols };
+                let mut copies = [RowsCopy::default(); MOST_COPIES];
+                for w in (0..widths.groups).step_by(MOST_COPIES) {
+                    let count = MOST_COPIES.min(widths.groups - w);
+                    for (i, copy) in copies[..count].iter_mut().enumerate() {
+                        let ahead = first(2, w + i);
+                        let inside = width.inside(ahead, len);
+                        *copy = RowsCopy { ahead, inside: [inside.start, inside.end] };
+                    }
                     let source = Rows {
+                        copies: &copies[..count],
+                        copy: self.copy(0, 0, 1),
                         x: x.wrapping_offset(origin),
                         x_row: height.stride.wrapping_mul(strides[1]),
                         x_channel: shape.in_plane(),
                         channels,
                         stride: width.stride,
                         len,
-                        inside: cols,
                         above: within.start,
                         rows: within.len(),
                         below: rows - within.end,
@@ -178,7 +181,7 @@ impl Layout {
                         slack: self.slack,
                     };
                     let to = band[self.copy(d, h, w)..].as_mut_ptr();
-                    // SAFETY: the set's instruction set is available. `within` and `cols` are the rows and columns that
+                    // SAFETY: the set's instruction set is available. `within` and `inside` are the rows and columns that
                     // lie inside the image. Each channel of the band has room for the copies and the slack.
                     unsafe { (set.rows)(&source, to) };
                 }
