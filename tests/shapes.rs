@@ -244,6 +244,32 @@ fn images_that_look_like_their_own_matrix_on_every_isa() {
     check_all::<f32, 2>(Params::new(2, 9, [3, 1]).padding([1, 0]), 1, [7, 19]);
 }
 
+/// Images that are their own matrix, read in place by tiles with positions in the lanes: the last positions of an image, which such a
+/// tile would read beyond, with and without the channels cut into parts.
+#[test]
+fn last_positions_in_place_on_every_isa() {
+    fn check_last<T: Element>() {
+        let in_place = |(way, _): (Way, &str)| {
+            let tuning = way.tuning.lowering(Lowering::InPlace);
+            let parts = [1, 3, 7].map(|parts| tuning.parts(parts));
+            [tuning.parts(2).k_block(2), parts[0], parts[1], parts[2]].map(|tuning| Way { tuning, ..way })
+        };
+        let ways: Vec<_> =
+            kernels::<T>().into_iter().filter(|(_, name)| holds_positions(name)).flat_map(in_place).collect();
+        for positions in [1, 4, 7, 8, 9, 15, 17, 31, 33, 49, 52] {
+            for channels in [5, 24, 40, 67] {
+                let problem = Problem::new(Params::<1>::new(5, channels, [1]), 2, [positions]);
+                check::<T, 1>(&problem, &Extras { bias: true, ..Extras::none() }, &ways);
+            }
+            let grouped = Problem::new(Params::<1>::new(4, 2 * 19, [1]).groups(2), 1, [positions]);
+            check::<T, 1>(&grouped, &Extras { activation: Activation::Relu, ..Extras::all() }, &ways);
+        }
+    }
+    announce("last_positions_in_place");
+    check_last::<f32>();
+    check_last::<f64>();
+}
+
 /// Maps whose rows are shorter than a vector, packed.
 #[test]
 fn narrow_packed_maps_on_every_isa() {

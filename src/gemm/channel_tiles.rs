@@ -1,11 +1,15 @@
 //! Tiles with channels in the lanes: vectors of channels by positions, whose values are read where they lie.
 
+use std::ops::Range;
+
 use crate::element::Element;
 use crate::gemm::blocking::tiles_in_group;
+use crate::gemm::partition::Task;
 use crate::gemm::step::{Place, Step};
 use crate::kernel::{ChannelFamily, ChannelTiles, MAX_POSITIONS, Tap};
 use crate::pack::segments::{Segment, Segments};
 use crate::pack::taps::{self, TapWindow};
+use crate::plan::last_tile;
 
 impl<T: Element> Step<'_, T> {
     /// Tiles of positions by groups of vectors of channels.
@@ -62,6 +66,21 @@ impl<T: Element> Step<'_, T> {
             }
             channel += rows;
         }
+    }
+
+    /// The last `positions` of an image that is its own im2col matrix: fewer than a tile with positions in the lanes reads.
+    pub(super) fn last_positions(&self, positions: Range<usize>) {
+        if positions.is_empty() {
+            return;
+        }
+        let (shape, set) = (&self.job.plan.shape, self.job.set);
+        let tile = last_tile(set, positions.len());
+        let (mut windows, mut all, mut some) = ([TapWindow::default()], [Tap::default()], [Tap::default()]);
+        taps::fill_windows(shape, 0..1, &mut windows);
+        taps::select_all(&windows, set.lanes, set.channel[tile.family].positions, &mut all);
+        let task = Task { positions, ..self.task.clone() };
+        let step = Step { job: self.job, task: &task, tile, block: self.block.clone() };
+        step.channel_tiles(&windows, &all, &mut some);
     }
 
     /// The origin of a tile's first position and, where the others do not lie one beside the other, the table of all

@@ -38,8 +38,7 @@ struct Source<'a, T> {
 const MIN_ALIGNED: usize = 512;
 
 impl<T: Element> Step<'_, T> {
-    /// Positions by rows of channels: read in place where the image is its own im2col matrix, as far as whole tiles can be, and
-    /// through bands.
+    /// Positions by rows of channels: read in place where the image is its own im2col matrix, or through bands.
     pub(super) fn position_tiles(&self, band: &mut Band<'_, T>) {
         let plan = self.job.plan;
         let mut rest = self.task.positions.clone();
@@ -52,6 +51,8 @@ impl<T: Element> Step<'_, T> {
                 next: Next::Right,
             };
             rest.start = self.line(rest.clone(), &source);
+            self.last_positions(rest);
+            return;
         }
         let Some(bands) = plan.bands else { return };
         while !rest.is_empty() {

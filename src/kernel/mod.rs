@@ -47,7 +47,7 @@ pub(crate) const MAX_POSITIONS: usize = 16;
 pub(crate) const MOST_COLUMNS: usize = 64;
 
 /// One tap of a kernel plane, as a channels-in-lanes tile meets it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub(crate) struct Tap {
     /// Where it reads, relative to the position's origin.

@@ -49,7 +49,7 @@ impl TapBox {
 }
 
 /// One tap of the kernel plane: where it reads, and which windows read inside the image with it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct TapWindow {
     /// Relative to a window's origin.

@@ -25,9 +25,6 @@ const COPIED_STRIDE: f64 = 1.0;
 const COPIED_ELEMENT: f64 = 2.0;
 const COPIED_ROW: f64 = 6.0;
 
-/// Copying a vector of a channel that is left beside an image that is read in place. Measured on 64→64 1×1 7².
-const COPIED_REST: f64 = 38.0;
-
 /// What is known of a family of tiles.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Widths {
@@ -43,47 +40,68 @@ pub(super) struct Widths {
     pub(super) size: usize,
 }
 
+impl Widths {
+    /// What tiles over a line of `len` positions take, in vectors of the wide ones.
+    fn vectors(self, len: usize) -> f64 {
+        let whole = len / self.wide * self.wide;
+        let factor = if self.narrow < self.wide { NARROW } else { 1.0 };
+        let rest = (len - whole).div_ceil(self.narrow) * self.narrow;
+        (whole as f64 + factor * rest as f64) / self.lanes as f64
+    }
+
+    /// What a tile reads of a channel of an image that is its own im2col matrix.
+    fn bytes_in_place(self) -> usize {
+        self.wide * self.size
+    }
+}
+
 /// Bands and what they bring about for one group of one image.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Choice {
-    pub(super) bands: Bands,
+    /// None where the image is read in place.
+    pub(super) bands: Option<Bands>,
     /// Vectors of positions that are computed, narrow ones counted as what they take.
     pub(super) vectors: f64,
     /// Blocks of k.
     pub(super) blocks: f64,
     /// Copying rows.
     pub(super) copying: f64,
+    /// Positions behind those, for which there is no tile that reads in place.
+    pub(super) last: usize,
 }
 
 impl Choice {
-    fn new(shape: &Shape, bands: Bands, widths: Widths, in_place: bool) -> Self {
-        let Widths { wide, narrow, lanes, .. } = widths;
+    fn new(shape: &Shape, bands: Bands, widths: Widths) -> Self {
         let [depth, height, width] = shape.axes.map(|axis| axis.output);
         // Lines of positions, cut into pieces.
-        let (lines, len, piece) = match (in_place, bands.joined) {
-            (true, _) => (1, shape.out_plane(), shape.out_plane().max(1)),
-            (_, true) => (depth, height.saturating_mul(width), bands.rows.saturating_mul(width).max(1)),
-            (_, false) => (depth.saturating_mul(height), width, bands.cols),
+        let (lines, len, piece) = if bands.joined {
+            (depth, height.saturating_mul(width), bands.rows.saturating_mul(width).max(1))
+        } else {
+            (depth.saturating_mul(height), width, bands.cols)
         };
-        let vectors = |len: usize| {
-            let whole = len / wide * wide;
-            let factor = if narrow < wide { NARROW } else { 1.0 };
-            let rest = (len - whole).div_ceil(narrow) * narrow;
-            (whole as f64 + factor * rest as f64) / lanes as f64
-        };
-        let line = (len / piece) as f64 * vectors(piece) + vectors(len % piece);
+        let line = (len / piece) as f64 * widths.vectors(piece) + widths.vectors(len % piece);
         let layout = layout(shape, bands, widths);
         let channels =
             (Caches::here().band() / bytes_of(layout.as_ref(), widths)).clamp(1, shape.in_channels);
         Self {
-            bands,
+            bands: Some(bands),
             vectors: lines as f64 * line,
             blocks: shape.in_channels.div_ceil(channels) as f64,
-            copying: match in_place {
-                true if shape.out_plane().is_multiple_of(narrow) => 0.0,
-                true => other(widths.lanes * widths.size) * COPIED_REST * shape.in_channels as f64,
-                false => copying(shape, bands, layout.as_ref(), widths),
-            },
+            copying: copying(shape, bands, layout.as_ref(), widths),
+            last: 0,
+        }
+    }
+
+    /// Where the image is its own im2col matrix.
+    fn in_place(shape: &Shape, widths: Widths) -> Self {
+        let last = shape.out_plane() % widths.wide % widths.narrow;
+        let channels = (Caches::here().band() / widths.bytes_in_place()).clamp(1, shape.in_channels);
+        Self {
+            bands: None,
+            vectors: widths.vectors(shape.out_plane() - last),
+            blocks: shape.in_channels.div_ceil(channels) as f64,
+            copying: 0.0,
+            last,
         }
     }
 
@@ -152,11 +170,13 @@ pub(super) fn planes(shape: &Shape, bands: Bands, widths: Widths) -> usize {
     (Caches::here().l1 / 2 / all).clamp(1, shape.groups)
 }
 
-/// The bands for tiles of `widths` that cost least; of one narrow tile where only what is left beside an image that is read
-/// in place goes through them. `forced`: rows and columns at most.
+/// The bands for tiles of `widths` that cost least. `forced`: rows and columns at most.
 pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, forced: Option<[usize; 2]>) -> Choice {
     let [_, height, width] = shape.axes.map(|axis| axis.output.max(1));
-    let choice = |bands| Choice::new(shape, bands, widths, in_place);
+    if in_place {
+        return Choice::in_place(shape, widths);
+    }
+    let choice = |bands| Choice::new(shape, bands, widths);
     let fits = |bands: &Bands| fits(shape, *bands, widths);
     let joined = !widths.strips;
     if let Some([rows, cols]) = forced {
@@ -165,9 +185,6 @@ pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, forced: Opti
         if fits(&bands) {
             return choice(bands);
         }
-    }
-    if in_place {
-        return choice(Bands { rows: 1, cols: widths.narrow, joined: false });
     }
     let whole = CUTS.into_iter().map(|cuts| Bands { rows: height.div_ceil(cuts), cols: width, joined });
     let strips = STRIPS.into_iter().map(|(tiles, rows)| Bands {
@@ -186,7 +203,10 @@ pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, forced: Opti
 }
 
 /// What bounds a block of k.
-pub(super) fn limits(shape: &Shape, bands: Bands, widths: Widths) -> Limits {
+pub(super) fn limits(shape: &Shape, bands: Option<Bands>, widths: Widths) -> Limits {
+    let Some(bands) = bands else {
+        return Limits::bands(1, widths.bytes_in_place(), widths.bytes_in_place());
+    };
     let bytes_per_tap = Layout::bound(bands, 1, widths.narrow).map_or(usize::MAX, |len| len * widths.size);
     Limits::bands(shape.taps(), bytes(shape, bands, widths), bytes_per_tap)
 }

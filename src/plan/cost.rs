@@ -2,7 +2,7 @@
 
 use super::bands::Choice;
 use super::machine::{is_wide, other};
-use super::{Kind, Lowering, Tile, row_blocks};
+use super::{Kind, Lowering, Tile, last_tile, row_blocks};
 use crate::caches::Caches;
 use crate::element::Element;
 use crate::gemm::blocking::{streamed, whole_lines};
@@ -82,6 +82,10 @@ const TILE_SETUP: f64 = 16.0;
 /// The same where the output is so large that it is streamed, but the tile is not of whole lines. Measured with AVX2 on 3→64
 /// 3×3: 4×24 reaches 46 GFLOP/s, 4×16 73.
 const UNSTREAMED_STORE: f64 = 20.0;
+
+/// What a k takes besides in the last tile of positions that are read in place, which asks for each whether it is there. Measured on 1×1 7²,
+/// a position of 49: with k = 160 this takes as long as channels in lanes, with k = 256 3 % longer.
+const LAST_K: f64 = 7.0;
 
 /// The share of L1 that holds image values, and how much longer tiles take that read them again from beyond. Measured on
 /// 384→64 1×1 14² and 64→64 3×3: 108 GFLOP/s whatever the tile.
@@ -188,9 +192,21 @@ fn position_cost<T: Element>(
             + other * (store * sums + TILE_SETUP);
         tiles += rows.div_ceil(tile) as f64 * (of_one + choice.resuming(sums));
     }
+    let last = if choice.last > 0 { last_cost(shape, set, choice.last) } else { 0.0 };
     let weights = k * (shape.out_channels * size_of::<T>()) as f64;
     let streaming = if weights > L2_WEIGHTS * Caches::here().l2 as f64 { L3_WEIGHTS } else { 1.0 };
-    choice.vectors * streaming * tiles / v as f64 + choice.copying
+    choice.vectors * streaming * tiles / v as f64 + choice.copying + last
+}
+
+/// The last `count` positions of an image that is its own im2col matrix.
+fn last_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, count: usize) -> f64 {
+    let tile = last_tile(set, count);
+    let along = |axis: Axis, len: usize| Axis { input: len, output: len, ..axis };
+    let [depth, height, width] = shape.axes;
+    let shape = Shape { axes: [along(depth, 1), along(height, 1), along(width, count)], ..*shape };
+    let tiles = shape.out_channels.div_ceil((tile.largest + 1) * set.lanes) as f64;
+    let asking = other(set.lanes * size_of::<T>()) * LAST_K * shape.k() as f64 * tiles;
+    channel_cost(&shape, set, &set.channel[tile.family], tile.largest) + asking
 }
 
 /// A load of 512 bits from anywhere, and of 256 bits, of which two are done in a cycle: most of the former and half of the latter

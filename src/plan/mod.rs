@@ -21,7 +21,7 @@ use crate::pack::buffer::lines_for;
 use crate::pack::taps::TapWindow;
 use cost::cost;
 pub(crate) use phased::{InputPlan, Manner, Phased, Planned};
-pub(crate) use tile::{Kind, Tile, Tiling, row_blocks};
+pub(crate) use tile::{Kind, Tile, Tiling, last_tile, row_blocks};
 use tile::{candidates, direct, direct_tiles};
 use tuning::not_applicable;
 pub use tuning::{Accuracy, Algorithm, Lowering, Orientation, Tuning};
@@ -123,7 +123,7 @@ impl Plan {
         let Some((tile, lowering, bands, cost)) = best else {
             return Err(not_applicable(algorithm, tuning));
         };
-        let bands = bands.map(|choice| choice.bands);
+        let bands = bands.and_then(|choice| choice.bands);
         let blocking = blocking(&shape, set, tile, bands, tuning);
         let mut plan = Self {
             shape,
@@ -332,12 +332,11 @@ fn blocking<T: Element>(
     if tile.is_direct() {
         return Blocking { channels: shape.in_channels, taps: shape.kernel() };
     }
-    let limits = match bands {
-        Some(bands) => bands::limits(shape, bands, tile.widths(set)),
-        None => {
-            let weights = (tile.largest + 1) * set.lanes * size_of::<T>();
-            Limits::weights(shape.taps(), weights, size_of::<TapWindow>() + 2 * size_of::<Tap>())
-        }
+    let limits = if tile.kind == Kind::Channels {
+        let weights = (tile.largest + 1) * set.lanes * size_of::<T>();
+        Limits::weights(shape.taps(), weights, size_of::<TapWindow>() + 2 * size_of::<Tap>())
+    } else {
+        bands::limits(shape, bands, tile.widths(set))
     };
     let limits = limits.forced(shape.taps(), tuning.k_block, tuning.tap_block);
     Blocking::new(shape.in_channels, shape.kernel(), limits)
@@ -391,6 +390,12 @@ mod tests {
             let of = |task: crate::gemm::partition::Task| match plan.orientation().unwrap() {
                 Orientation::ChannelsInLanes => {
                     whole(task.channels.len(), lanes) * whole(task.positions.len(), plan.extents[1])
+                }
+                // There are narrower tiles, and tiles of the last positions.
+                Orientation::PositionsInLanes
+                    if plan.bands.is_none() && plan.algorithm == Algorithm::Gemm =>
+                {
+                    task.channels.len() * task.positions.len()
                 }
                 Orientation::PositionsInLanes => {
                     task.channels.len() * whole(task.positions.len(), plan.extents[1])
