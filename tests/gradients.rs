@@ -165,6 +165,20 @@ fn gradients_in_one_and_three_dimensions() {
     }
 }
 
+/// One window on an axis, whose step would leave every address; found by fuzzing.
+#[test]
+fn gradients_at_the_largest_strides() {
+    announce("gradients_at_the_largest_strides");
+    let mut workspace = Workspace::new();
+    for stride in [[usize::MAX, 1], [1, usize::MAX], [usize::MAX; 2]] {
+        for kernel in [[2, 2], [3, 1], [1, 3]] {
+            let params = Params::new(3, 17, kernel).stride(stride).padding([0, 1]);
+            check::<f32, 2>(&params, 2, [6, 9], &mut workspace);
+            check::<f64, 2>(&params, 1, [3, 4], &mut workspace);
+        }
+    }
+}
+
 /// More terms than are summed at a time, so that partial sums are stored before the rest, whether something is to be added to or not.
 #[test]
 fn input_gradients_in_blocks_of_terms() {

@@ -233,8 +233,7 @@ impl WeightPlan {
         }
         // Windows that overlap share rows; each column of taps has a copy.
         let span = (height.kernel - 1).saturating_mul(height.dilation).min(height.input);
-        let rows =
-            (self.slices.rows.saturating_mul(height.stride) + span) as f64 / self.slices.rows.max(1) as f64;
+        let rows = height.stride as f64 + span as f64 / self.slices.rows.max(1) as f64;
         let rows = rows.min(height.kernel as f64) * self.shape.axes[0].kernel as f64;
         let elements = rows * (width.kernel * self.shape.in_channels) as f64;
         let copy = if width.stride == 1 { COPY } else { COPY_STRIDED };
