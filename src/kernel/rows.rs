@@ -68,11 +68,13 @@ unsafe fn copy_strided<V: Vector>(rows: &Rows<'_, V::Elem>, stride: usize, to: *
         for (i, copy) in rows.copies.iter().enumerate() {
             let mut x = rows.x.wrapping_add(channel.wrapping_mul(rows.x_channel)).wrapping_offset(copy.ahead);
             let mut y = to.wrapping_add(channel * rows.channel + i * rows.copy);
+            // Rows of nothing but padding are not read at all: they may lie anywhere.
+            let read = if copy.inside[0] < copy.inside[1] { rows.rows } else { 0 };
             // SAFETY: the caller's obligations are passed on. What is written behind the last row's end is written again by what
             // follows it: zeros, or the next copy.
             unsafe {
                 y = zeros::<V>(rows.above * rows.pitch, y);
-                let mut rest = rows.rows;
+                let mut rest = read;
                 while rest > 0 {
                     let count = if rest >= TOGETHER {
                         block::<V, TOGETHER>(rows, stride, copy.inside, x, y)
@@ -83,7 +85,7 @@ unsafe fn copy_strided<V: Vector>(rows: &Rows<'_, V::Elem>, stride: usize, to: *
                     x = x.wrapping_add(rows.x_row.wrapping_mul(count));
                     y = y.add(rows.pitch * count);
                 }
-                zeros::<V>(rows.below * rows.pitch + rows.slack, y);
+                zeros::<V>((rows.rows - read + rows.below) * rows.pitch + rows.slack, y);
             }
         }
     }
