@@ -131,6 +131,11 @@ mod simd;
 mod slices;
 #[doc = include_str!("../docs/textbook.md")]
 pub mod textbook {}
+
+/// The README's examples compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 mod transpose;
 mod winograd;
 mod workspace;

@@ -1,22 +1,21 @@
 //! What examples and benches read problems from: benchdnn's descriptors and lists of layers.
 
-#[path = "../examples/explain/descriptor.rs"]
+#[path = "../examples/common/descriptor.rs"]
 mod descriptor;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../examples/common/layer.rs"]
 mod layer;
 
 use convgemm::Geometry;
-use descriptor::Descriptor;
 
 fn geometry<const D: usize>(text: &str) -> Geometry<D> {
-    let descriptor = Descriptor::parse(text).unwrap();
-    assert_eq!(descriptor.rank(), D, "{text}");
-    descriptor.params().geometry(descriptor.batch, descriptor.extent()).unwrap()
+    let layer = descriptor::parse(text).unwrap();
+    assert_eq!(layer.rank(), D, "{text}");
+    layer.params().geometry(layer.n, layer.extent()).unwrap()
 }
 
 fn error(text: &str) -> String {
-    format!("{:#}", Descriptor::parse(text).unwrap_err())
+    format!("{:#}", descriptor::parse(text).unwrap_err())
 }
 
 #[test]
@@ -27,7 +26,7 @@ fn a_square_descriptor_has_both_axes() {
     assert_eq!((params.in_channels, params.out_channels, params.groups), (3, 64, 1));
     assert_eq!((params.kernel, params.stride, params.dilation), ([7, 7], [2, 2], [1, 1]));
     assert_eq!(g.pad_begin(), [3, 3]);
-    assert_eq!(Descriptor::parse("ic3ih9oc4kh3n\"a b\"").unwrap().name, "a b");
+    assert_eq!(descriptor::parse("ic3ih9oc4kh3n\"a b\"").unwrap().name, "a b");
 }
 
 #[test]
@@ -56,6 +55,11 @@ fn the_end_is_padded_or_cropped_to_the_output() {
     assert_eq!(geometry::<1>("ic1iw7oc1ow2kw3sw2pw1").output_extent(), [2]);
     // One more than symmetric padding gives.
     assert_eq!(geometry::<1>("ic1iw7oc1ow7kw4pw1").output_extent(), [7]);
+    // Given as such only where as much on both sides gives another output.
+    let end = |text| descriptor::parse(text).unwrap().padding_end;
+    assert_eq!(end("ic1iw8oc1ow4kw3sw2pw1"), None);
+    assert_eq!(end("ic1iw7oc1ow2kw3sw2pw1"), Some(vec![-3]));
+    assert_eq!(end("ic1iw7oc1ow7kw4pw1"), Some(vec![2]));
 }
 
 #[test]
@@ -101,12 +105,16 @@ fn a_wrong_layer_says_what_is_wrong() {
         layer::parse(&format!("[{layer}]")).map_err(|error| format!("{error:#}"))
     };
     assert_eq!(layer(&|_| ()).unwrap()[0].params::<2>().kernel, [3, 3]);
+    let cropped = layer(&|l| l["padding_end"] = serde_json::json!([2, -1])).unwrap();
+    let geometry = cropped[0].params::<2>().geometry(1, cropped[0].extent()).unwrap();
+    assert_eq!(geometry.output_extent(), [9, 7]);
     let wrong = |edit: &dyn Fn(&mut serde_json::Value), says: &str| {
         let error = layer(edit).unwrap_err();
         assert!(error.contains(says), "{error}");
     };
     wrong(&|l| l["kernel"] = serde_json::json!([3]), "stride has 2 axes, kernel 1");
     wrong(&|l| l["kernel"] = serde_json::json!([1, 1, 1, 1]), "kernel has 4 axes");
+    wrong(&|l| l["padding_end"] = serde_json::json!([1]), "padding_end has 1 axes, kernel 2");
     wrong(&|l| l["d"] = 4.into(), "d is given where");
     wrong(&|l| l["h"] = serde_json::Value::Null, "h is given where");
     wrong(&|l| l["widht"] = 4.into(), "unknown field");

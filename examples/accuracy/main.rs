@@ -8,19 +8,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use common::layer::{self, Layer};
+use common::chosen::Chosen;
+use common::layer::Layer;
 use convgemm::{Algorithm, Conv, Conv2d, Error};
 use serde::Serialize;
 
 /// Measures the errors of results in single precision.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A list of layers in the format of benches/layers.json, which is the default.
-    #[arg(long)]
-    layers: Option<PathBuf>,
-    /// Only layers whose name contains this.
-    #[arg(long, default_value = "")]
-    only: String,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Channels of the largest of the layers of growing channels.
     #[arg(long, default_value_t = 2048)]
     channels: usize,
@@ -50,11 +47,10 @@ const TILES: [usize; 4] = [0, 2, 4, 6];
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let layers = layer::read(arguments.layers.as_deref())?;
-    let layers = layers.iter().filter(|layer| layer.name.contains(&arguments.only));
+    let layers = arguments.chosen.read()?;
     let mut all = vec![];
     println!("{}", head("layer"));
-    for layer in layers.filter(|layer| layer.rank() == 2) {
+    for layer in layers.iter().filter(|layer| layer.rank() == 2) {
         let errors = measure(layer, false)?;
         if errors.len() > 1 {
             println!("{}", row(&layer.name, &errors));

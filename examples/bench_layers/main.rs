@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
+use common::chosen::Chosen;
 use common::data::{check, check_error, check_some, random};
-use common::layer::{self, Layer};
+use common::layer::Layer;
 use common::{peak, timing};
 use convgemm::reference::{GradientOracle, Oracle};
 use convgemm::{
@@ -28,12 +29,8 @@ use row::Row;
 /// Times convolution layers.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A list of layers in the format of benches/layers.json, which is the default.
-    #[arg(long)]
-    layers: Option<PathBuf>,
-    /// Only layers whose name contains this.
-    #[arg(long, default_value = "")]
-    only: String,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Threads to compute in.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     threads: u16,
@@ -124,8 +121,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     ensure!(arguments.data.is_none() || arguments.dtype == Dtype::F32, "--data holds f32, --dtype is f64");
     ensure!(arguments.data.is_none() || arguments.pass == Pass::Forward, "--data is for --pass forward");
-    let layers = layer::read(arguments.layers.as_deref())?;
-    let layers: Vec<_> = layers.iter().filter(|layer| layer.name.contains(&arguments.only)).collect();
+    let layers = arguments.chosen.read()?;
     let isa = arguments.isa.unwrap_or_else(|| Isa::available()[0]);
     ensure!(isa.is_available(), "instruction set {isa} is not available on this CPU");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.into()).build()?;
@@ -161,7 +157,7 @@ struct Bench {
 
 impl Bench {
     /// Times the layers, printing as it goes.
-    fn rows(&self, layers: &[&Layer]) -> Result<Vec<Row>> {
+    fn rows(&self, layers: &[Layer]) -> Result<Vec<Row>> {
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {wide_msg}")?;
         let bar = ProgressBar::new(layers.len() as u64).with_style(style);
         let mut rows = Vec::new();

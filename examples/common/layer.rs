@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use convgemm::Params;
+use convgemm::{Padding, Params};
 use serde::Deserialize;
 
 /// A layer of one to three axes: as many as `kernel` has. The extents are `w`, `h` × `w` or `d` × `h` × `w`.
@@ -13,16 +13,19 @@ pub(crate) struct Layer {
     pub(crate) name: String,
     /// Images.
     pub(crate) n: usize,
-    c_in: usize,
-    d: Option<usize>,
-    h: Option<usize>,
-    w: usize,
-    c_out: usize,
-    kernel: Vec<usize>,
-    stride: Vec<usize>,
-    padding: Vec<usize>,
-    dilation: Vec<usize>,
-    groups: usize,
+    pub(crate) c_in: usize,
+    pub(crate) d: Option<usize>,
+    pub(crate) h: Option<usize>,
+    pub(crate) w: usize,
+    pub(crate) c_out: usize,
+    pub(crate) kernel: Vec<usize>,
+    pub(crate) stride: Vec<usize>,
+    /// On both sides of each axis, or before it where `padding_end` is given.
+    pub(crate) padding: Vec<usize>,
+    /// Behind each axis; crops where negative.
+    pub(crate) padding_end: Option<Vec<isize>>,
+    pub(crate) dilation: Vec<usize>,
+    pub(crate) groups: usize,
 }
 
 /// The layers of a file, or the built-in ones.
@@ -54,6 +57,7 @@ impl Layer {
             kernel: vec![kernel; 2],
             stride: vec![1; 2],
             padding: vec![kernel / 2; 2],
+            padding_end: None,
             dilation: vec![1; 2],
             groups: 1,
         }
@@ -67,6 +71,8 @@ impl Layer {
         {
             ensure!(axes.len() == rank, "{name} has {} axes, kernel {rank}", axes.len());
         }
+        let ends = self.padding_end.as_ref().map_or(rank, Vec::len);
+        ensure!(ends == rank, "padding_end has {ends} axes, kernel {rank}");
         ensure!(self.h.is_some() == (rank >= 2), "h is given where there are two axes or more");
         ensure!(self.d.is_some() == (rank == 3), "d is given where there are three axes");
         Ok(())
@@ -78,9 +84,15 @@ impl Layer {
 
     /// The layer's parameters; `D` is its rank.
     pub(crate) fn params<const D: usize>(&self) -> Params<D> {
+        let padding = match &self.padding_end {
+            Some(end) => {
+                Padding::Explicit { begin: axes(&self.padding).map(usize::cast_signed), end: axes(end) }
+            }
+            None => axes(&self.padding).into(),
+        };
         Params::new(self.c_in, self.c_out, axes(&self.kernel))
             .stride(axes(&self.stride))
-            .padding(axes(&self.padding))
+            .padding(padding)
             .dilation(axes(&self.dilation))
             .groups(self.groups)
     }
@@ -119,6 +131,6 @@ impl Layer {
     }
 }
 
-fn axes<const D: usize>(values: &[usize]) -> [usize; D] {
-    values.try_into().expect("as many as the layer's rank")
+fn axes<V: Copy, const D: usize>(values: &[V]) -> [V; D] {
+    std::array::from_fn(|axis| values[axis])
 }

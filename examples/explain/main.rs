@@ -5,27 +5,17 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-mod descriptor;
 
-use std::path::PathBuf;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Parser;
-use common::layer;
+use common::chosen::Chosen;
 use convgemm::{Algorithm, Conv, Element, Isa, Params};
-use descriptor::Descriptor;
 
 /// Prints what would run for a convolution, and why.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Problem descriptors of oneDNN's benchdnn, such as ic64ih56oc64oh56kh3ph1.
-    descriptors: Vec<String>,
-    /// A list of layers in the format of benches/layers.json.
-    #[arg(long)]
-    layers: Option<PathBuf>,
-    /// Of the list, only layers whose name contains this.
-    #[arg(long, default_value = "")]
-    only: String,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Threads to share the work between.
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -42,35 +32,16 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    ensure!(
-        !arguments.descriptors.is_empty() || arguments.layers.is_some(),
-        "give a descriptor or --layers FILE; --help says more"
-    );
-    for text in &arguments.descriptors {
-        explain_descriptor(text, &arguments).with_context(|| format!("descriptor {text}"))?;
-    }
-    if let Some(path) = &arguments.layers {
-        for layer in layer::read(Some(path))?.iter().filter(|layer| layer.name.contains(&arguments.only)) {
-            let title = format!("{} ({})", layer.name, layer.class());
-            match layer.rank() {
-                1 => explain::<1>(&title, layer.params(), layer.n, layer.extent(), &arguments),
-                2 => explain::<2>(&title, layer.params(), layer.n, layer.extent(), &arguments),
-                _ => explain::<3>(&title, layer.params(), layer.n, layer.extent(), &arguments),
-            }
-            .with_context(|| format!("layer {}", layer.name))?;
+    for layer in arguments.chosen.read()? {
+        let title = format!("{} ({})", layer.name, layer.class());
+        match layer.rank() {
+            1 => explain::<1>(&title, layer.params(), layer.n, layer.extent(), &arguments),
+            2 => explain::<2>(&title, layer.params(), layer.n, layer.extent(), &arguments),
+            _ => explain::<3>(&title, layer.params(), layer.n, layer.extent(), &arguments),
         }
+        .with_context(|| format!("layer {}", layer.name))?;
     }
     Ok(())
-}
-
-fn explain_descriptor(text: &str, arguments: &Arguments) -> Result<()> {
-    let d = Descriptor::parse(text)?;
-    let title = if d.name.is_empty() { text } else { &d.name };
-    match d.rank() {
-        1 => explain::<1>(title, d.params(), d.batch, d.extent(), arguments),
-        2 => explain::<2>(title, d.params(), d.batch, d.extent(), arguments),
-        _ => explain::<3>(title, d.params(), d.batch, d.extent(), arguments),
-    }
 }
 
 fn explain<const D: usize>(

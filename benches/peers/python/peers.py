@@ -96,7 +96,7 @@ def print_table(measured, names):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", default=convgemm.ROOT / "benches/layers.json", help="a list of layers")
-    parser.add_argument("--match", default="", help="only layers whose name contains this")
+    parser.add_argument("--only", default="", help="only layers whose name contains this")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--min-time", type=float, default=0.1, help="seconds for each layer and round, at least")

@@ -15,8 +15,9 @@ use anyhow::{Context, Result, ensure};
 use bench::Bench;
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
+use common::chosen::Chosen;
+use common::peak;
 use common::run::{Run, cpu};
-use common::{layer, peak};
 use convgemm::Isa;
 use peers::Peer;
 use rayon::ThreadPoolBuilder;
@@ -26,12 +27,8 @@ use serde::Serialize;
 /// Times convolution layers with other Rust libraries beside convgemm.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A list of layers in the format of benches/layers.json, which is the default.
-    #[arg(long)]
-    layers: Option<PathBuf>,
-    /// Only layers whose name contains this.
-    #[arg(long = "match", default_value = "")]
-    matching: String,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Threads to compute in.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     threads: u16,
@@ -73,8 +70,7 @@ fn run(arguments: &Arguments, threads: usize) -> Result<()> {
     };
     let peers: Vec<_> = peers::ALL.into_iter().filter(wanted).collect();
     let names: Vec<_> = peers.iter().map(|peer| peer.name()).collect();
-    let mut layers = layer::read(arguments.layers.as_deref())?;
-    layers.retain(|layer| layer.name.contains(&arguments.matching));
+    let layers = arguments.chosen.read()?;
     let min_time = Duration::try_from_secs_f64(arguments.min_time)?;
     let bench = Bench { peers: &peers, threads, rounds: arguments.rounds.into(), min_time };
     if arguments.pass {

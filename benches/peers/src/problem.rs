@@ -1,6 +1,6 @@
 //! A layer with its data, as every library gets it.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use convgemm::{Geometry, Params};
 
 use crate::common::data::random;
@@ -15,8 +15,9 @@ pub(crate) struct Problem {
 
 impl Problem {
     /// # Errors
-    /// A layer of three axes: not every library has those.
+    /// A layer of three axes, or of padding that differs between the sides: not every library has those.
     pub(crate) fn new(layer: &Layer, threads: usize) -> Result<Self> {
+        ensure!(layer.padding_end.is_none(), "padding that differs between the sides is not compared");
         let geometry = match layer.rank() {
             1 => one_row(&layer.params::<1>().geometry(layer.n, layer.extent())?)?,
             2 => layer.params::<2>().geometry(layer.n, layer.extent())?,
@@ -49,7 +50,7 @@ impl Problem {
         [params.out_channels, params.in_channels / params.groups, h, w]
     }
 
-    /// Of each axis, the same on both sides; lists of layers have no other.
+    /// Of each axis, the same on both sides.
     pub(crate) fn padding(&self) -> [usize; 2] {
         self.geometry.pad_begin().map(isize::unsigned_abs)
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use common::layer;
+use common::chosen::Chosen;
 use convgemm::Isa;
 use measure::Measurement;
 use results::{Errors, Run, Session};
@@ -27,7 +27,7 @@ struct Arguments {
     #[arg(long)]
     out: PathBuf,
     /// Draws what an earlier call wrote to this folder, and measures nothing.
-    #[arg(long, conflicts_with_all = ["layers", "threads", "min_time", "isa"])]
+    #[arg(long, conflicts_with_all = ["descriptors", "layers", "only", "threads", "min_time", "isa"])]
     from: Option<PathBuf>,
     /// Results of convgemm and other libraries in one run, which README.md describes; one picture or more for each file.
     #[arg(long)]
@@ -35,9 +35,8 @@ struct Arguments {
     /// Errors that the example `accuracy` wrote, to be drawn as accuracy.svg.
     #[arg(long)]
     errors: Option<PathBuf>,
-    /// A list of layers in the format of benches/layers.json, which is the default.
-    #[arg(long)]
-    layers: Option<PathBuf>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Threads to compute in, as 1,2,4; powers of two and the number of the machine's cores unless given.
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     threads: Vec<u16>,
@@ -76,7 +75,7 @@ fn measure(arguments: &Arguments) -> Result<Session> {
         [] => up_to(available_parallelism()?.get()),
         given => given.iter().map(|&threads| threads.into()).collect(),
     };
-    let layers = layer::read(arguments.layers.as_deref())?;
+    let layers = arguments.chosen.read()?;
     let threads: Vec<_> = threads.into_iter().collect();
     let min_time = Duration::try_from_secs_f64(arguments.min_time)?;
     let session = Measurement { isa, min_time }.session(&threads, &layers)?;

@@ -6,19 +6,10 @@
 //! an output extent the padding is that of both sides; with one, the end's follows from it and may be negative.
 
 use anyhow::{Context, Result, bail, ensure};
-use convgemm::{Padding, Params};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Descriptor {
-    pub(crate) name: String,
-    pub(crate) batch: usize,
-    groups: usize,
-    in_channels: usize,
-    out_channels: usize,
-    axes: Vec<Axis>,
-}
+use super::layer::Layer;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 struct Axis {
     input: usize,
     output: usize,
@@ -28,65 +19,47 @@ struct Axis {
     pad_begin: usize,
 }
 
-impl Descriptor {
-    /// # Errors
-    /// What is not in the grammar, and sizes that do not fit together.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        let (fields, name) = split(text)?;
-        let find = |key: &str| fields.iter().rev().find(|(k, _)| *k == key).map(|&(_, value)| value);
-        let positive = |key: &str, value: Option<usize>| {
-            value.filter(|&value| value > 0).with_context(|| format!("{key} has to be given and over 0"))
-        };
-        let mut axes: Vec<Axis> = Vec::new();
-        for letter in ["d", "h", "w"] {
-            let of = |prefix: &str| find(&format!("{prefix}{letter}"));
-            let keys = ["i", "o", "k", "s", "p", "d"];
-            match axes.last() {
-                _ if keys.iter().any(|key| of(key).is_some()) => {
-                    let get = |key: &str, or| positive(&format!("{key}{letter}"), of(key).or(or));
-                    let (input, kernel, stride) = (get("i", None)?, get("k", None)?, get("s", Some(1))?);
-                    axes.push(Axis::new(input, kernel, stride, of("d").unwrap_or(0), of("p"), of("o"))?);
-                }
-                Some(&before) => axes.push(before),
-                None => {}
+/// The layer that a descriptor describes, named as the descriptor says or as it reads.
+///
+/// # Errors
+/// What is not in the grammar, and sizes that do not fit together.
+pub(crate) fn parse(text: &str) -> Result<Layer> {
+    let (fields, name) = split(text)?;
+    let find = |key: &str| fields.iter().rev().find(|(k, _)| *k == key).map(|&(_, value)| value);
+    let positive = |key: &str, value: Option<usize>| {
+        value.filter(|&value| value > 0).with_context(|| format!("{key} has to be given and over 0"))
+    };
+    let mut axes: Vec<Axis> = Vec::new();
+    for letter in ["d", "h", "w"] {
+        let of = |prefix: &str| find(&format!("{prefix}{letter}"));
+        let keys = ["i", "o", "k", "s", "p", "d"];
+        match axes.last() {
+            _ if keys.iter().any(|key| of(key).is_some()) => {
+                let get = |key: &str, or| positive(&format!("{key}{letter}"), of(key).or(or));
+                let (input, kernel, stride) = (get("i", None)?, get("k", None)?, get("s", Some(1))?);
+                axes.push(Axis::new(input, kernel, stride, of("d").unwrap_or(0), of("p"), of("o"))?);
             }
+            Some(&before) => axes.push(before),
+            None => {}
         }
-        ensure!(!axes.is_empty(), "no axis is given: iw and kw, or ih and kh, or id and kd have to be");
-        Ok(Self {
-            name,
-            batch: find("mb").unwrap_or(2),
-            groups: positive("g", find("g").or(Some(1)))?,
-            in_channels: positive("ic", find("ic"))?,
-            out_channels: positive("oc", find("oc"))?,
-            axes,
-        })
     }
-
-    pub(crate) fn rank(&self) -> usize {
-        self.axes.len()
-    }
-
-    /// The convolution's parameters; `D` is the rank.
-    pub(crate) fn params<const D: usize>(&self) -> Params<D> {
-        let padding = Padding::Explicit {
-            begin: self.each(|axis| axis.pad_begin as isize),
-            end: self.each(|axis| axis.pad_end()),
-        };
-        Params::new(self.in_channels, self.out_channels, self.each(|axis| axis.kernel))
-            .stride(self.each(|axis| axis.stride))
-            .dilation(self.each(|axis| axis.dilation))
-            .padding(padding)
-            .groups(self.groups)
-    }
-
-    /// The extents of an image; `D` is the rank.
-    pub(crate) fn extent<const D: usize>(&self) -> [usize; D] {
-        self.each(|axis| axis.input)
-    }
-
-    fn each<const D: usize, V>(&self, of: impl Fn(&Axis) -> V) -> [V; D] {
-        std::array::from_fn(|axis| of(&self.axes[axis]))
-    }
+    ensure!(!axes.is_empty(), "no axis is given: iw and kw, or ih and kh, or id and kd have to be");
+    let before_last = |back: usize| axes.len().checked_sub(back + 1).map(|axis| axes[axis].input);
+    Ok(Layer {
+        name: if name.is_empty() { text.to_owned() } else { name },
+        n: find("mb").unwrap_or(2),
+        c_in: positive("ic", find("ic"))?,
+        d: before_last(2),
+        h: before_last(1),
+        w: axes[axes.len() - 1].input,
+        c_out: positive("oc", find("oc"))?,
+        kernel: axes.iter().map(|axis| axis.kernel).collect(),
+        stride: axes.iter().map(|axis| axis.stride).collect(),
+        padding: axes.iter().map(|axis| axis.pad_begin).collect(),
+        padding_end: axes.iter().any(Axis::is_asymmetric).then(|| axes.iter().map(Axis::pad_end).collect()),
+        dilation: axes.iter().map(|axis| axis.dilation).collect(),
+        groups: positive("g", find("g").or(Some(1)))?,
+    })
 }
 
 impl Axis {
@@ -111,6 +84,12 @@ impl Axis {
             }
         };
         Ok(Self { input, output, kernel, stride, dilation, pad_begin })
+    }
+
+    /// Whether as much padding on both sides would give another output.
+    fn is_asymmetric(&self) -> bool {
+        let left = self.pad_begin as isize - self.pad_end();
+        !(0..self.stride as isize).contains(&left)
     }
 
     /// What is read behind the image, or left of it where negative.
