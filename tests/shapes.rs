@@ -6,7 +6,7 @@ use common::{
     Expected, Extras, Problem, Way, announce, exact_activations, gemm_kernels, holds_positions, reduced,
     tile_extents, ways,
 };
-use convgemm::{Activation, Algorithm, Element, Isa, Lowering, Params, Tuning, Workspace};
+use convgemm::{Activation, Algorithm, Element, Isa, Lowering, Padding, Params, Tuning, Workspace};
 
 /// Every kernel of every instruction set, without blocks.
 fn kernels<T: Element>() -> Vec<(Way, &'static str)> {
@@ -379,4 +379,40 @@ fn outputs_larger_than_the_caches_on_every_isa() {
             expected.check(&y, &way, &problem);
         }
     }
+}
+
+/// A batch without images, each of which would have a matrix of windows larger than memory; found by fuzzing.
+#[test]
+fn an_empty_batch_of_images_as_large_as_can_be_on_every_isa() {
+    announce("an_empty_batch_of_images_as_large_as_can_be");
+    let padding = Padding::Explicit { begin: [0], end: [1 << 60] };
+    let problem = Problem::new(Params::new(1, 1, [11]).padding(padding).stride([3]), 0, [9]);
+    check::<f32, 1>(&problem, &Extras { bias: true, ..Extras::none() }, &ways::<f32>());
+}
+
+/// Bands of copied rows that end where a tile does, in the middle of a row.
+#[test]
+fn bands_of_whole_tiles_on_every_isa() {
+    announce("bands_of_whole_tiles");
+    let problems = [
+        Problem::new(Params::new(250, 64, [1, 1]).stride([2, 2]), 1, [55, 57]),
+        Problem::new(Params::new(140, 49, [3, 1]).stride([2, 2]).padding([1, 0]), 2, [41, 63]),
+    ];
+    let mut in_tiles = 0;
+    for problem in problems {
+        let mut engine = kernels::<f32>();
+        engine.retain(|(_, name)| holds_positions(name));
+        let ways: Vec<_> = engine
+            .into_iter()
+            .flat_map(|(way, _)| [1, 3].map(|parts| Way { tuning: way.tuning.parts(parts), ..way }))
+            .collect();
+        let weight = vec![0.0; problem.params.weight_len().unwrap()];
+        for way in &ways {
+            let conv = way.builder::<f32, 2>(problem.params).build(&weight).unwrap();
+            let plan = conv.plan(problem.batch, problem.extent).unwrap().to_string();
+            in_tiles += usize::from(plan.contains("positions in"));
+        }
+        check::<f32, 2>(&problem, &Extras { bias: true, ..Extras::none() }, &ways);
+    }
+    assert!(in_tiles > 0, "none of the bands ends in a row");
 }

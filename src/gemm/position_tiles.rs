@@ -56,22 +56,27 @@ impl<T: Element> Step<'_, T> {
         }
         let Some(bands) = plan.bands else { return };
         while !rest.is_empty() {
-            rest.start = if bands.joined {
-                self.joined_rows(bands, rest.clone(), band)
-            } else {
-                self.strips(bands, rest.clone(), band)
+            rest.start = match bands.joined {
+                Some(most) => self.joined_rows(bands.rows, most, rest.clone(), band),
+                None => self.strips(bands, rest.clone(), band),
             };
         }
     }
 
-    /// The first positions of `rest` that a band of whole rows serves; gives where they end.
-    fn joined_rows(&self, bands: Bands, rest: Range<usize>, band: &mut Band<'_, T>) -> usize {
+    /// The first positions of `rest` that a band of joined rows serves, `most` in `most_rows`; gives where they end.
+    fn joined_rows(
+        &self,
+        most_rows: usize,
+        most: usize,
+        rest: Range<usize>,
+        band: &mut Band<'_, T>,
+    ) -> usize {
         let shape = &self.job.plan.shape;
         let [_, height, width] = shape.axes.map(|axis| axis.output);
         let [d, h, w] = shape.position(rest.start);
         let row = rest.start - w;
-        let rows = (rest.end - row).div_ceil(width).min(bands.rows).min(height - h);
-        let end = rest.end.min(row + rows * width);
+        let end = rest.end.min(rest.start + most).min(row + most_rows.min(height - h) * width);
+        let rows = (end - row).div_ceil(width);
         let channels = self.block.channels.len();
         self.fill(Rectangle { at: [d, h, 0], rows, cols: width }, self.x(), channels, band);
         self.line(rest.start..end, &band.source(w))
@@ -101,14 +106,16 @@ impl<T: Element> Step<'_, T> {
     /// which is before the end where less than a tile can be read.
     fn line(&self, positions: Range<usize>, source: &Source<'_, T>) -> usize {
         let set = self.job.set;
-        let narrow = set.position.len() - 1;
+        let width_of = |family: usize| set.position[family].vectors * set.lanes;
+        // From wide to narrow.
+        let (families, narrow) = (self.tile.family..set.position.len(), set.position.len() - 1);
         let mut lead = self.lead(&positions);
         let mut at = positions.start;
         while at < positions.end {
             let rest = positions.end - at;
-            let fits = set.position[self.tile.family].vectors * set.lanes <= rest;
-            let family = if lead == 0 && fits { self.tile.family } else { narrow };
-            let width = set.position[family].vectors * set.lanes;
+            let widest = families.clone().find(|&family| lead == 0 && width_of(family) <= rest);
+            let family = widest.unwrap_or(narrow);
+            let width = width_of(family);
             let done = at - positions.start;
             if done + width > source.readable {
                 break;
@@ -139,8 +146,9 @@ impl<T: Element> Step<'_, T> {
 
     /// The tiles of all channels of `all` over its positions, of which the first is `from` behind that of `source`.
     fn rows_of_tiles(&self, family: usize, source: &Source<'_, T>, from: usize, all: Place) {
+        let of_plan = family == self.tile.family;
         let family = &self.job.set.position[family];
-        let largest = self.tile.largest.min(family.by_log2_rows.len() - 1);
+        let largest = if of_plan { self.tile.largest } else { family.by_log2_rows.len() - 1 };
         for (first, log2_rows, rows) in row_blocks(all.rows, largest) {
             let place = Place { channel: all.channel + first, rows, ..all };
             let tiles = PositionTiles {
@@ -155,8 +163,8 @@ impl<T: Element> Step<'_, T> {
                 destination: self.destination(place),
             };
             // SAFETY: the set's instruction set is available. What the tile reads lies in the band, or in an image that
-            // is its own im2col matrix. A tile's weights lie in one panel, for its first channel is a multiple of its
-            // rows, which divide the lanes. The destination lies in this task's part of the output.
+            // is its own im2col matrix. A tile's weights lie in one panel: its first channel is a multiple of its rows, for
+            // the task's is one of the lanes, which the rows of every tile divide. The destination lies in this task's part of the output.
             unsafe { (family.by_log2_rows[log2_rows].run)(&tiles) };
         }
     }

@@ -12,9 +12,9 @@ use crate::pack::taps::TapBox;
 pub(crate) struct Bands {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
-    /// Rows follow each other without a gap, so that tiles go on from one to the next; every column of the kernel has a
-    /// copy of its own then.
-    pub(crate) joined: bool,
+    /// Rows follow each other without a gap, so that tiles go on from one to the next, and this many positions are served at most,
+    /// from any on; every column of the kernel has a copy of its own then.
+    pub(crate) joined: Option<usize>,
 }
 
 /// A rectangle of output positions in one output plane.
@@ -78,13 +78,13 @@ impl Layout {
         let [depth, height, width] = &shape.axes;
         let depth = Spread::new(depth, taps[0], 1, false);
         let height = Spread::new(height, taps[1], bands.rows, true);
-        let cols = if bands.joined { bands.cols } else { bands.cols.checked_next_multiple_of(narrow)? };
-        let width = Spread::new(width, taps[2], cols, !bands.joined);
-        let pitch =
-            if bands.joined { width.extent } else { width.extent.checked_next_multiple_of(narrow)? };
+        let joined = bands.joined.is_some();
+        let cols = if joined { bands.cols } else { bands.cols.checked_next_multiple_of(narrow)? };
+        let width = Spread::new(width, taps[2], cols, !joined);
+        let pitch = if joined { width.extent } else { width.extent.checked_next_multiple_of(narrow)? };
         let copies = depth.groups.checked_mul(height.groups)?.checked_mul(width.groups)?;
         // A tile that goes on behind the last row reads less than `narrow` there; zeros are written in whole vectors.
-        let slack = if bands.joined { narrow } else { 0 };
+        let slack = if joined { narrow } else { 0 };
         let channel = copies.checked_mul(height.extent)?.checked_mul(pitch)?.checked_add(2 * slack)?;
         Some(Self { spread: [depth, height, width], pitch, channel, slack })
     }
@@ -101,9 +101,10 @@ impl Layout {
         self.channel.checked_mul(channels)
     }
 
-    /// Rows of a channel.
-    pub(crate) fn rows(&self) -> usize {
-        self.spread.iter().map(|spread| spread.groups).product::<usize>() * self.spread[1].extent
+    /// Rows that a channel has in `bands` bands, which serve `rows` output rows together.
+    pub(crate) fn rows(&self, rows: f64, bands: f64) -> f64 {
+        let copies: usize = self.spread.iter().map(|spread| spread.groups).product();
+        copies as f64 * (rows + bands * self.spread[1].further as f64)
     }
 
     /// Where tap `at` of the box reads for the first position, in a channel.

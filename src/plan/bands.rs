@@ -18,7 +18,7 @@ const NARROW: f64 = 1.3;
 /// Loading and storing the sums of a vector where k goes on in another block, in multiply-adds.
 const RESUMED: f64 = 8.0;
 
-/// Copying a vector of a row, at a stride, and an element where there is no shuffle for it; beginning a row. In
+/// Copying a vector of a row, each of its steps beyond 1 of a stride, and an element where there is no shuffle for it; beginning a row. In
 /// multiply-adds; measured with k = 27 and 147.
 const COPIED_VECTOR: f64 = 2.0;
 const COPIED_STRIDE: f64 = 1.0;
@@ -74,10 +74,9 @@ impl Choice {
     fn new(shape: &Shape, bands: Bands, widths: Widths) -> Self {
         let [depth, height, width] = shape.axes.map(|axis| axis.output);
         // Lines of positions, cut into pieces.
-        let (lines, len, piece) = if bands.joined {
-            (depth, height.saturating_mul(width), bands.rows.saturating_mul(width).max(1))
-        } else {
-            (depth.saturating_mul(height), width, bands.cols)
+        let (lines, len, piece) = match bands.joined {
+            Some(most) => (depth, height.saturating_mul(width), most),
+            None => (depth.saturating_mul(height), width, bands.cols),
         };
         let line = (len / piece) as f64 * widths.vectors(piece) + widths.vectors(len % piece);
         let layout = layout(shape, bands, widths);
@@ -135,15 +134,22 @@ fn bytes_of(layout: Option<&Layout>, widths: Widths) -> usize {
 fn copying(shape: &Shape, bands: Bands, layout: Option<&Layout>, widths: Widths) -> f64 {
     let Some(layout) = layout else { return f64::INFINITY };
     let [depth, height, width] = shape.axes.map(|axis| axis.output as f64);
-    let count = depth * (height / bands.rows as f64).ceil() * (width / bands.cols as f64).ceil();
+    let rows = match bands.joined {
+        Some(most) => {
+            let count = (height * width / most as f64).ceil();
+            let twice = if most.is_multiple_of(bands.cols) { 0.0 } else { count - 1.0 };
+            layout.rows(height + twice, count)
+        }
+        None => (width / bands.cols as f64).ceil() * layout.rows(height, (height / bands.rows as f64).ceil()),
+    };
     let stride = shape.axes[2].stride;
     let vector = match stride {
         1 => COPIED_VECTOR,
-        _ if stride <= widths.shuffled => COPIED_VECTOR + COPIED_STRIDE,
+        _ if stride <= widths.shuffled => COPIED_VECTOR + COPIED_STRIDE * (stride - 1) as f64,
         _ => COPIED_VECTOR + COPIED_ELEMENT * widths.lanes as f64,
     };
     let row = COPIED_ROW + vector * (layout.pitch as f64 / widths.lanes as f64).ceil();
-    other(widths.lanes * widths.size) * count * shape.in_channels as f64 * layout.rows() as f64 * row
+    other(widths.lanes * widths.size) * depth * shape.in_channels as f64 * rows * row
 }
 
 /// Whether a band of a row, or of a part of it, holds all of k.
@@ -157,7 +163,7 @@ fn fits(shape: &Shape, bands: Bands, widths: Widths) -> bool {
 }
 
 fn smallest(shape: &Shape, widths: Widths) -> Bands {
-    Bands { rows: 1, cols: widths.wide.min(shape.axes[2].output.max(1)), joined: false }
+    Bands { rows: 1, cols: widths.wide.min(shape.axes[2].output.max(1)), joined: None }
 }
 
 /// Output planes that have channels of their own, for which a band of direct tiles is made at a time: as many as have their rows in
@@ -181,16 +187,26 @@ pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, forced: Opti
     let joined = !widths.strips;
     if let Some([rows, cols]) = forced {
         let [rows, cols] = [rows.clamp(1, height), cols.clamp(1, width)];
-        let bands = Bands { rows, cols, joined: joined && cols == width };
+        let bands =
+            Bands { rows, cols, joined: (joined && cols == width).then_some(rows.saturating_mul(width)) };
         if fits(&bands) {
             return choice(bands);
         }
     }
-    let whole = CUTS.into_iter().map(|cuts| Bands { rows: height.div_ceil(cuts), cols: width, joined });
+    let rows = CUTS.into_iter().map(|cuts| height.div_ceil(cuts));
+    let whole = rows.flat_map(|rows| {
+        let positions = rows.saturating_mul(width);
+        let of = |rows, most| Bands { rows, cols: width, joined: joined.then_some(most) };
+        // Of whole tiles, which begin anywhere in a row.
+        let tiles = positions / widths.wide * widths.wide;
+        let touched = |most: usize| ((most - 1).saturating_add(width - 1) / width + 1).min(height);
+        let in_tiles = (joined && 0 < tiles && tiles < positions).then(|| of(touched(tiles), tiles));
+        [of(rows, positions)].into_iter().chain(in_tiles)
+    });
     let strips = STRIPS.into_iter().map(|(tiles, rows)| Bands {
         rows: rows.min(height),
         cols: (tiles * widths.wide).min(width),
-        joined: false,
+        joined: None,
     });
     // Where not even a channel of the smallest fits, its taps are cut into blocks.
     let smallest = smallest(shape, widths);

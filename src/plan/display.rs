@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Plan;
+use crate::pack::bands::Bands;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,8 +35,13 @@ impl fmt::Display for Plan {
             self.blocking.tap_count(),
             s.taps()
         )?;
-        if let Some(bands) = self.bands {
-            writeln!(f, "bands      of {} × {} output positions", bands.rows, bands.cols)?;
+        if let Some(Bands { rows, cols, joined }) = self.bands {
+            match joined {
+                Some(most) if most < rows.saturating_mul(cols) => {
+                    writeln!(f, "bands      of {most} output positions in {rows} rows of {cols}")?;
+                }
+                _ => writeln!(f, "bands      of {rows} × {cols} output positions")?,
+            }
         }
         if self.tiling.is_some() || self.winograd.is_some() {
             writeln!(f, "why        least estimated cost: {:.3e} vector multiply-adds", self.cost)?;

@@ -187,8 +187,9 @@ impl Plan {
                 needs: "Algorithm::Gemm",
             });
         }
-        let columns = shape
-            .k()
+        // Of no image there is no matrix, however large one would be.
+        let images = shape.batch.min(1);
+        let columns = (images * shape.k())
             .checked_mul(shape.out_plane())
             .filter(|&len| len <= isize::MAX as usize / 8)
             .ok_or(Error::TensorTooLarge { argument: crate::error::Argument::Columns })?;

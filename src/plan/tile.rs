@@ -64,15 +64,18 @@ impl Tiling {
         let in_lanes = tile.kind == Kind::Channels;
         let (lanes, mut step) = if in_lanes { (set.lanes, 1) } else { (1, positions) };
         let mut channels_outer = in_lanes;
+        if tile.kind == Kind::Positions {
+            // Narrow tiles may have more rows, the last positions have channels in the lanes.
+            channels = channels.next_multiple_of(set.lanes);
+        }
         if tile.kind == Kind::Positions && bands.is_none() {
-            // The last positions have channels in the lanes.
-            (channels, step) = (channels.next_multiple_of(set.lanes), 1);
+            step = 1;
             // Parts of few positions would differ by what the last ones take longer than others.
             channels_outer = shape.out_plane() < FEW_TILES * positions;
         }
         // Strips are cut from whole rows, if there are several.
         let [depth, height, width] = shape.axes.map(|axis| axis.output.max(1));
-        let strips = bands.is_some_and(|bands| !bands.joined) && depth * height > 1;
+        let strips = bands.is_some_and(|bands| bands.joined.is_none()) && depth * height > 1;
         let (positions, step) = match tile.kind {
             Kind::Planes => {
                 (width.saturating_mul(set.planes[tile.family].rows * shape.axes[1].dilation), width)

@@ -170,7 +170,11 @@ impl WeightPlan {
     }
 
     fn bands(&self) -> Bands {
-        Bands { rows: self.slices.rows, cols: self.slices.cols, joined: true }
+        Bands {
+            rows: self.slices.rows,
+            cols: self.slices.cols,
+            joined: Some(self.slices.rows.saturating_mul(self.slices.cols)),
+        }
     }
 
     fn layout_of(&self, taps: [usize; 3]) -> Option<Layout> {
