@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::caches::Caches;
 use crate::element::Element;
 use crate::gemm::step::{Band, Job, Place, Step};
 use crate::kernel::{Destination, Images, Planes, Strips, Windows};
@@ -155,6 +156,7 @@ impl<T: Element> Step<'_, T> {
             count: channels.len(),
             rows,
             y_step: self.job.layout.stride,
+            ahead: shape.in_channels == 1 && size_of_val(self.job.x) > Caches::here().l2,
             destination: Destination { row_stride, cols, stream: false, ..destination },
         }
     }

@@ -155,6 +155,8 @@ pub(crate) struct Planes<'a, T> {
     pub(crate) rows: usize,
     /// From an output plane to the next.
     pub(crate) y_step: usize,
+    /// Whether rows to come are asked for: L2 does not hold the image.
+    pub(crate) ahead: bool,
     /// Those rows of the first plane; all are of its channel.
     pub(crate) destination: Destination<'a, T>,
 }

@@ -6,6 +6,7 @@
 use std::hint::black_box;
 
 use super::{Images, Planes, finish, unroll};
+use crate::caches::LINE;
 use crate::simd::{MAX_LANES, Vector};
 
 /// # Safety
@@ -227,6 +228,10 @@ unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize, const 
     let x = black_box(x.wrapping_offset(rows.x.wrapping_add(columns.left)));
     let w = planes.w.wrapping_add(plane * planes.channels * planes.w_channel);
     let pitch = [images.input[1] * apart, images.dilation[1]];
+    // Shorter vectors take longer than memory does.
+    if planes.ahead && const { V::LANES * size_of::<V::Elem>() >= LINE } {
+        ask::<V, K, S, R, C>(x, pitch[0]);
+    }
     // SAFETY: the caller's obligations are passed on; `columns` has the lanes that read inside the image.
     unsafe {
         let sums = if rows.inside && (V::FREE_MASKS || columns.whole) {
@@ -341,6 +346,21 @@ where
             w = w.wrapping_add(planes.w_channel);
         }
         sums
+    }
+}
+
+/// Asks for the rows that the tile below the one whose first window begins at `x` reads and this one does not. Not inlined: tiles that do
+/// not ask were 4 % slower.
+#[inline(never)]
+fn ask<V: Vector, const K: usize, const S: usize, const R: usize, const C: usize>(
+    x: *const V::Elem,
+    pitch: usize,
+) {
+    for row in 0..R * S {
+        let x = x.wrapping_add(pitch.wrapping_mul((R - 1) * S + K + row));
+        for vector in 0..S * C {
+            V::prefetch(x.wrapping_add(vector * V::LANES));
+        }
     }
 }
 
