@@ -228,8 +228,8 @@ unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize, const 
     let x = black_box(x.wrapping_offset(rows.x.wrapping_add(columns.left)));
     let w = planes.w.wrapping_add(plane * planes.channels * planes.w_channel);
     let pitch = [images.input[1] * apart, images.dilation[1]];
-    // Shorter vectors take longer than memory does.
-    if planes.ahead && const { V::LANES * size_of::<V::Elem>() >= LINE } {
+    // Shorter vectors and larger kernels take longer than memory does.
+    if planes.ahead && const { V::LANES * size_of::<V::Elem>() >= LINE && K < 5 } {
         ask::<V, K, S, R, C>(x, pitch[0]);
     }
     // SAFETY: the caller's obligations are passed on; `columns` has the lanes that read inside the image.
