@@ -390,29 +390,30 @@ fn an_empty_batch_of_images_as_large_as_can_be_on_every_isa() {
     check::<f32, 1>(&problem, &Extras { bias: true, ..Extras::none() }, &ways::<f32>());
 }
 
-/// Bands of copied rows that end where a tile does, in the middle of a row.
+/// Bands of copied rows that end where a tile does, in the middle of a row. Which problems have such depends on the caches, so the first that
+/// has them is computed with each kernel.
 #[test]
 fn bands_of_whole_tiles_on_every_isa() {
     announce("bands_of_whole_tiles");
-    let problems = [
-        Problem::new(Params::new(250, 64, [1, 1]).stride([2, 2]), 1, [55, 57]),
-        Problem::new(Params::new(140, 49, [3, 1]).stride([2, 2]).padding([1, 0]), 2, [41, 63]),
-    ];
-    let mut in_tiles = 0;
-    for problem in problems {
-        let mut engine = kernels::<f32>();
-        engine.retain(|(_, name)| holds_positions(name));
-        let ways: Vec<_> = engine
-            .into_iter()
-            .flat_map(|(way, _)| [1, 3].map(|parts| Way { tuning: way.tuning.parts(parts), ..way }))
-            .collect();
-        let weight = vec![0.0; problem.params.weight_len().unwrap()];
-        for way in &ways {
+    let shapes = [250, 130, 75, 40].into_iter().flat_map(|c| [27, 28, 29, 31, 43].map(|width| (c, width)));
+    let problems: Vec<_> = shapes
+        .map(|(channels, width)| {
+            let params = Params::new(channels, 64, [1, 1]).stride([2, 2]);
+            Problem::new(params, 1, [55, 2 * width - 1])
+        })
+        .collect();
+    let mut checked = 0;
+    for (way, _) in kernels::<f32>().into_iter().filter(|(_, name)| holds_positions(name)) {
+        let ends_in_a_row = |problem: &&Problem<2>| {
+            let weight = vec![0.0; problem.params.weight_len().unwrap()];
             let conv = way.builder::<f32, 2>(problem.params).build(&weight).unwrap();
-            let plan = conv.plan(problem.batch, problem.extent).unwrap().to_string();
-            in_tiles += usize::from(plan.contains("positions in"));
+            conv.plan(problem.batch, problem.extent).unwrap().to_string().contains("positions in")
+        };
+        if let Some(problem) = problems.iter().find(ends_in_a_row) {
+            let ways = [1, 3].map(|parts| Way { tuning: way.tuning.parts(parts), ..way });
+            check::<f32, 2>(problem, &Extras { bias: true, ..Extras::none() }, &ways);
+            checked += 1;
         }
-        check::<f32, 2>(&problem, &Extras { bias: true, ..Extras::none() }, &ways);
     }
-    assert!(in_tiles > 0, "none of the bands ends in a row");
+    assert!(checked > 0, "none of the bands ends in a row");
 }
