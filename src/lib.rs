@@ -131,11 +131,6 @@ mod simd;
 mod slices;
 #[doc = include_str!("../docs/textbook.md")]
 pub mod textbook {}
-
-/// The README's examples compile and run.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-mod readme {}
 mod transpose;
 mod winograd;
 mod workspace;
@@ -159,3 +154,8 @@ pub use transpose::{
     ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeBuilder, TransposeParams,
 };
 pub use workspace::Workspace;
+
+/// The README's examples compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -67,11 +67,11 @@ impl Tiling {
         if tile.kind == Kind::Positions {
             // Narrow tiles may have more rows, the last positions have channels in the lanes.
             channels = channels.next_multiple_of(set.lanes);
-        }
-        if tile.kind == Kind::Positions && bands.is_none() {
-            step = 1;
-            // Parts of few positions would differ by what the last ones take longer than others.
-            channels_outer = shape.out_plane() < FEW_TILES * positions;
+            if bands.is_none() {
+                step = 1;
+                // Parts of few positions would differ by what the last ones take longer than others.
+                channels_outer = shape.out_plane() < FEW_TILES * positions;
+            }
         }
         // Strips are cut from whole rows, if there are several.
         let [depth, height, width] = shape.axes.map(|axis| axis.output.max(1));
