@@ -92,6 +92,21 @@ impl Grid {
         })
     }
 
+    /// By how much of an equal share the largest of `parts` exceeds it.
+    pub(crate) fn excess(&self, parts: usize) -> f64 {
+        let start = |part| self.weight(self.cut(part, parts));
+        let largest = (0..parts).map(|part| start(part + 1) - start(part)).max().unwrap_or(0);
+        let all = self.weight([self.images * self.groups, 0, 0]);
+        (largest * parts as u128) as f64 / all as f64 - 1.0
+    }
+
+    /// What the tiles before `cut` take.
+    fn weight(&self, [block, outer, inner]: Cut) -> u128 {
+        let row = self.inner.weight(0..self.inner.count());
+        let rows = block as u128 * self.outer.weight(0..self.outer.count()) + self.outer.weight(0..outer);
+        rows * row + self.outer.weight(outer..outer + 1) * self.inner.weight(0..inner)
+    }
+
     /// Where `part` of `parts` begins: the tile boundary nearest to its share.
     fn cut(&self, part: usize, parts: usize) -> Cut {
         let Self { outer, inner, .. } = *self;

@@ -49,7 +49,8 @@ pub(crate) struct Tiling {
 /// with as many as 56² has, 24→144 takes 5 % longer so.
 const FEW_TILES: usize = 8;
 
-/// Fewest tiles in a part: parts differ by at most one.
+/// Parts of whole tiles may be longer than an equal share by one tile in so many; else channels are cut by single vectors. Those
+/// keep parts equal, but are slower: 3×3 64→64 14² in two threads 366 → 503 GFLOP/s where 28 tiles make 4 parts.
 const PART_TILES: usize = 8;
 
 impl Tiling {
@@ -100,7 +101,9 @@ impl Tiling {
 
     /// The grid to cut into `parts`.
     pub(crate) fn grid(&self, parts: usize) -> &Grid {
-        if self.grid.tiles() / parts < PART_TILES { &self.fine } else { &self.grid }
+        let whole =
+            self.grid.tiles() / parts >= PART_TILES || self.grid.excess(parts) <= 1.0 / PART_TILES as f64;
+        if whole { &self.grid } else { &self.fine }
     }
 }
 
