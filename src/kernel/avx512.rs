@@ -11,7 +11,7 @@ kernel_set! {
     channel {
         14 x [avx512_f32_channels_14x16: 1, avx512_f32_channels_14x32: 2],
         8 x [avx512_f32_channels_8x16: 1, avx512_f32_channels_8x32: 2, avx512_f32_channels_8x48: 3],
-        7 x [avx512_f32_channels_7x16: 1, avx512_f32_channels_7x32: 2, avx512_f32_channels_7x48: 3, avx512_f32_channels_7x64: 4]
+        7 x [avx512_f32_channels_7x16: 1, avx512_f32_channels_7x32: 2, avx512_f32_channels_7x48: 3]
     }
     position {
         3 x [avx512_f32_positions_1x48: 1, avx512_f32_positions_2x48: 2, avx512_f32_positions_4x48: 4, avx512_f32_positions_8x48: 8],
@@ -57,7 +57,7 @@ kernel_set! {
     channel {
         14 x [avx512_f64_channels_14x8: 1, avx512_f64_channels_14x16: 2],
         8 x [avx512_f64_channels_8x8: 1, avx512_f64_channels_8x16: 2, avx512_f64_channels_8x24: 3],
-        7 x [avx512_f64_channels_7x8: 1, avx512_f64_channels_7x16: 2, avx512_f64_channels_7x24: 3, avx512_f64_channels_7x32: 4]
+        7 x [avx512_f64_channels_7x8: 1, avx512_f64_channels_7x16: 2, avx512_f64_channels_7x24: 3]
     }
     position {
         3 x [avx512_f64_positions_1x24: 1, avx512_f64_positions_2x24: 2, avx512_f64_positions_4x24: 4, avx512_f64_positions_8x24: 8],

@@ -9,28 +9,31 @@ use std::hint::black_box;
 use super::{ChannelTiles, Destination, MAX_POSITIONS, Tap, finish, unroll};
 use crate::simd::Vector;
 
+/// The tile whose channels begin with the destination's row `first_row`.
+///
 /// # Safety
 /// See [`super::ChannelKernel::run`]: for every channel and tap, the positions in the tap's mask read inside the image;
 /// `w` holds `NV` vectors of weights for every k of every tile.
 #[inline(always)]
-pub(crate) unsafe fn run<V: Vector, const P: usize, const NV: usize>(tiles: &ChannelTiles<'_, V::Elem>) {
+pub(crate) unsafe fn tile<V: Vector, const P: usize, const NV: usize>(
+    tiles: &ChannelTiles<'_, V::Elem>,
+    first_row: usize,
+) {
     const { assert!(P <= MAX_POSITIONS) };
-    for first_row in (0..tiles.destination.rows).step_by(NV * V::LANES) {
-        // SAFETY: the caller's obligations are passed on.
-        unsafe {
-            prefetch::<V, P, NV>(first_row, &tiles.destination);
-            let zero = V::splat(V::Elem::default());
-            let mut sums = [[zero; NV]; P];
-            if tiles.destination.resume {
-                load::<V, P, NV>(&mut sums, first_row, &tiles.destination);
-            }
-            let w = tiles.w.add(first_row / V::LANES * tiles.w_vector);
-            let sums = match tiles.offsets {
-                None => accumulate::<V, P, NV>(sums, w, tiles, |p| p as isize),
-                Some(offsets) => accumulate::<V, P, NV>(sums, w, tiles, |p| offsets[p]),
-            };
-            store::<V, P, NV>(&sums, first_row, &tiles.destination);
+    // SAFETY: the caller's obligations are passed on.
+    unsafe {
+        prefetch::<V, P, NV>(first_row, &tiles.destination);
+        let zero = V::splat(V::Elem::default());
+        let mut sums = [[zero; NV]; P];
+        if tiles.destination.resume {
+            load::<V, P, NV>(&mut sums, first_row, &tiles.destination);
         }
+        let w = tiles.w.add(first_row / V::LANES * tiles.w_vector);
+        let sums = match tiles.offsets {
+            None => accumulate::<V, P, NV>(sums, w, tiles, |p| p as isize),
+            Some(offsets) => accumulate::<V, P, NV>(sums, w, tiles, |p| offsets[p]),
+        };
+        store::<V, P, NV>(&sums, first_row, &tiles.destination);
     }
 }
 
@@ -51,7 +54,7 @@ fn prefetch<V: Vector, const P: usize, const NV: usize>(
 /// The chain of fused multiply-adds over (channel, tap) ascending.
 ///
 /// # Safety
-/// As [`run`].
+/// As [`tile`].
 #[inline(always)]
 unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
     mut sums: [[V; NV]; P],
@@ -124,7 +127,7 @@ fn step<V: Vector, const NV: usize>(sums: &mut [V; NV], value: V, weights: &[V; 
 /// Transposes and stores.
 ///
 /// # Safety
-/// As [`run`].
+/// As [`tile`].
 #[inline(always)]
 unsafe fn store<V: Vector, const P: usize, const NV: usize>(
     sums: &[[V; NV]; P],
@@ -150,7 +153,7 @@ unsafe fn store<V: Vector, const P: usize, const NV: usize>(
 /// Loads and transposes the sums that an earlier block stored.
 ///
 /// # Safety
-/// As [`run`].
+/// As [`tile`].
 #[inline(always)]
 unsafe fn load<V: Vector, const P: usize, const NV: usize>(
     sums: &mut [[V; NV]; P],

@@ -37,8 +37,22 @@ macro_rules! kernel_set {
         $($(
             #[$feature]
             unsafe fn $cname(tiles: &super::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
-                // SAFETY: the caller's obligations are the same.
-                unsafe { super::channel_lanes::run::<$vector, $positions, $cvectors>(tiles) }
+                // Not inlined: the loop over tiles would keep constants of the transposition in registers, which the sums need.
+                #[allow(unused_attributes, reason = "the portable set's attribute is the same")]
+                #[inline(never)]
+                #[$feature]
+                unsafe fn tile(
+                    tiles: &super::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>,
+                    first_row: usize,
+                ) {
+                    // SAFETY: the caller's obligations are the same.
+                    unsafe { super::channel_lanes::tile::<$vector, $positions, $cvectors>(tiles, first_row) }
+                }
+                let rows = $cvectors * <$vector as crate::simd::Vector>::LANES;
+                for first_row in (0..tiles.destination.rows).step_by(rows) {
+                    // SAFETY: the caller's obligations are the same.
+                    unsafe { tile(tiles, first_row) }
+                }
             }
         )+)+
         $($(
