@@ -101,6 +101,11 @@ impl Layout {
         self.channel.checked_mul(channels)
     }
 
+    /// Copies of a row of the image.
+    pub(crate) fn copies(&self) -> usize {
+        self.spread[2].groups
+    }
+
     /// Rows that a channel has in `bands` bands, which serve `rows` output rows together.
     pub(crate) fn rows(&self, rows: f64, bands: f64) -> f64 {
         let copies: usize = self.spread.iter().map(|spread| spread.groups).product();

@@ -3,7 +3,7 @@
 use super::bands::Choice;
 use super::machine::{is_wide, other};
 use super::{Kind, Lowering, Tile, last_tile, row_blocks};
-use crate::caches::Caches;
+use crate::caches::{Caches, LINE};
 use crate::element::Element;
 use crate::gemm::blocking::{streamed, whole_lines};
 use crate::geometry::{Axis, Shape};
@@ -41,6 +41,20 @@ const PLANE_CALL: f64 = 0.6;
 const ALIASED: f64 = 1.15;
 const L2_WAY: usize = 128 << 10;
 const L2_WAYS: usize = 8;
+
+/// A way of L1, and as many as rows of an image may fall on, so that those of a tile still are there for the tile below. Measured with two
+/// multiply-adds a cycle on 1×1 of 32², 80² and 128² maps: 8×48 as fast in place as through bands, 4×48 half as fast.
+const L1_WAY: usize = 4 << 10;
+const L1_WAYS: usize = 12;
+/// A vector of a tile that is not there, as a k of so many sums.
+const BEYOND_L1: f64 = 3.75;
+
+/// Whether the rows of a tile that reads an image in place push each other out of L1.
+fn crowded<T>(shape: &Shape) -> bool {
+    let step = shape.in_plane().wrapping_mul(size_of::<T>()) % L1_WAY;
+    let places = if step == 0 { 1 } else { L1_WAY >> step.trailing_zeros() };
+    step.is_multiple_of(LINE) && shape.in_channels / places >= L1_WAYS
+}
 
 fn aliased<T>(shape: &Shape) -> bool {
     let bytes = shape.in_plane().saturating_mul(size_of::<T>());
@@ -88,9 +102,10 @@ const UNSTREAMED_STORE: f64 = 20.0;
 const LAST_K: f64 = 7.0;
 
 /// The share of L1 that holds image values, and how much longer tiles take that read them again from beyond. Measured on
-/// 384→64 1×1 14² and 64→64 3×3: 108 GFLOP/s whatever the tile.
+/// 384→64 1×1 14² and 64→64 3×3: 108 GFLOP/s whatever the tile; and where two multiply-adds are done in a cycle.
 const L1_VALUES: f64 = 0.94;
 const L2_VALUES: f64 = 1.06;
+const WIDE_L2_VALUES: f64 = 1.02;
 
 /// The share of L2 that holds weights beside a band, and how much longer tiles take where each line of them reads them all from
 /// beyond. Measured: 8×48 reaches 104 GFLOP/s on 512→512 3 stride 2, where channels in lanes reach 113.
@@ -122,8 +137,8 @@ fn k_cost(bytes: usize, sums: usize, loads: f64) -> f64 {
 }
 
 /// How much longer it takes where each line is read for one tap and half of it is, and two multiply-adds are done in a cycle. Measured on
-/// 1×1 s2: 256→512, 512→1024 and 1024→2048 take 1.15 to 1.3 times what is estimated without.
-const STRIDED: f64 = 1.3;
+/// 1×1 s2.
+const STRIDED: f64 = 1.12;
 
 /// Loading where a position reads, if positions do not follow each other, as a part of loading what it reads. Measured on 6→16 5×5 10²:
 /// 14×16 reaches 124 GFLOP/s, 8×48 on copied rows 137.
@@ -154,14 +169,20 @@ fn channel_cost<T: Element>(
     let list = if bytes < 64 { TAP_LIST + TAP_MASK * masked(shape, p) } else { 0.5 };
     let tiles = n.div_ceil(p) as f64;
     let vectors = shape.out_channels.div_ceil(lanes);
-    let places = if is_wide(bytes) { PLACE * p as f64 * apart(shape, p) } else { 0.0 };
+    let place = if is_wide(bytes) { PLACE * apart(shape, p) } else { 0.0 };
     let strided = shape.taps() == 1 && shape.axes[2].stride > 1 && is_wide(bytes);
     let k = shape.k() as f64 * inside(shape) * if strided { STRIDED } else { 1.0 };
     let output = (n as f64) * (shape.out_channels * size_of::<T>()) as f64;
     let store = if output > Caches::here().l2 as f64 { TRANSPOSED_STORE_BEYOND } else { TRANSPOSED_STORE };
     let of = |v: usize| {
-        let whole = (k_cost(bytes, p * v, (p + v) as f64 + places) + list) * (n as f64 / p as f64);
-        k * whole + tiles * other(bytes) * (CALL_OVERHEAD + store * (v * lanes) as f64)
+        let of_tile = |p: usize| k_cost(bytes, p * v, (p + v) as f64 + place * p as f64) + list;
+        let rest = match n % p {
+            0 => 0.0,
+            rest if is_wide(bytes) => of_tile(rest),
+            rest => of_tile(p) * rest as f64 / p as f64,
+        };
+        let all = (n / p) as f64 * of_tile(p) + rest;
+        k * all + tiles * other(bytes) * (CALL_OVERHEAD + store * (v * lanes) as f64)
     };
     let most = largest + 1;
     let rest = vectors % most;
@@ -181,14 +202,21 @@ fn position_cost<T: Element>(
     let size = size_of::<T>();
     let streamed = streamed(shape.output_len()) && whole_lines(shape.out_plane(), size);
     let store = if streamed && !whole_lines(v * lanes, size) { UNSTREAMED_STORE } else { VECTOR_STORE };
-    let values = shape.k() * v * lanes * size;
-    let reading = if values as f64 > L1_VALUES * Caches::here().l1 as f64 { L2_VALUES } else { 1.0 };
-    let other = other(lanes * size);
+    let bytes = lanes * size;
+    let values = shape.k() * v * bytes;
+    let reading = match values as f64 > L1_VALUES * Caches::here().l1 as f64 {
+        true if is_wide(bytes) => WIDE_L2_VALUES,
+        true => L2_VALUES,
+        false => 1.0,
+    };
+    let other = other(bytes);
+    let crowded = choice.bands.is_none() && crowded::<T>(shape);
+    let least = if crowded { BEYOND_L1 * other * v as f64 } else { 0.0 };
     let mut tiles = other * LINE_STEP;
     for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
         let tile = 1 << log2_rows;
         let sums = (tile * v) as f64;
-        let of_one = reading * k * k_cost(lanes * size, tile * v, (tile + v) as f64)
+        let of_one = reading * k * k_cost(bytes, tile * v, (tile + v) as f64).max(least)
             + other * (store * sums + TILE_SETUP);
         tiles += rows.div_ceil(tile) as f64 * (of_one + choice.resuming(sums));
     }
