@@ -24,13 +24,14 @@ impl<T: Element> Job<'_, T> {
             return WinogradJob { job: self, winograd, weights }.run(parallelism, scratch);
         }
         let tiling = self.plan.tiling.as_ref().expect("a plan of tiles, or of Winograd's with their weights");
-        let parts = self.plan.parts(parallelism.threads());
+        let threads = parallelism.threads();
+        let parts = self.plan.parts(threads);
         scratch.reserve_bytes(parts.saturating_mul(self.plan.scratch_bytes()))?;
         if tiling.tile.kind == Kind::Windows {
             self.windows();
             return Ok(());
         }
-        let (tile, grid) = (tiling.tile, tiling.grid(parts));
+        let (tile, grid) = (tiling.tile, tiling.grid(parts, threads));
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, scratch| {
             let mut tables = Tables::new(scratch, self, tile);
             for task in grid.part(part, parts) {

@@ -49,9 +49,9 @@ pub(crate) struct Tiling {
 /// with as many as 56² has, 24→144 takes 5 % longer so.
 const FEW_TILES: usize = 8;
 
-/// Parts of whole tiles may be longer than an equal share by one tile in so many; else channels are cut by single vectors. Those
-/// keep parts equal, but are slower: 3×3 64→64 14² in two threads 366 → 503 GFLOP/s where 28 tiles make 4 parts.
-const PART_TILES: usize = 8;
+/// A thread's share in whole tiles may be longer than an equal one by one tile in so many; else channels are cut by single vectors. Those
+/// keep shares equal, but are slower: 3×3 64→64 14² in two threads 366 → 503 GFLOP/s where 28 tiles make two shares.
+const SHARE_TILES: usize = 6;
 
 impl Tiling {
     /// A vector of channels takes its time however few they are, and so does a tile of positions.
@@ -99,10 +99,11 @@ impl Tiling {
         Self { tile, grid: grid(channels), fine: grid(if in_lanes { lanes } else { channels }) }
     }
 
-    /// The grid to cut into `parts`.
-    pub(crate) fn grid(&self, parts: usize) -> &Grid {
+    /// The grid to cut into `parts` for `threads`.
+    pub(crate) fn grid(&self, parts: usize, threads: usize) -> &Grid {
+        let shares = parts.min(threads).max(1);
         let whole =
-            self.grid.tiles() / parts >= PART_TILES || self.grid.excess(parts) <= 1.0 / PART_TILES as f64;
+            self.grid.tiles() / shares >= SHARE_TILES || self.grid.excess(shares) <= 1.0 / SHARE_TILES as f64;
         if whole { &self.grid } else { &self.fine }
     }
 }
