@@ -18,8 +18,8 @@ const NARROW: f64 = 1.3;
 /// Loading and storing the sums of a vector where k goes on in another block, in multiply-adds.
 const RESUMED: f64 = 8.0;
 
-/// Copying a vector of a row, each pair of the vectors that those of a stride are picked from, and an element where there is no shuffle for it; beginning a row. In
-/// multiply-adds; measured with k = 27 and 147.
+/// Copying a vector of a row, each pair of the vectors that those of a stride are picked from, and an element where there is no shuffle
+/// for it; beginning a row. In multiply-adds; measured with k = 27 and 147.
 const COPIED_VECTOR: f64 = 2.0;
 const COPIED_STRIDE: f64 = 1.0;
 const COPIED_ELEMENT: f64 = 2.0;
