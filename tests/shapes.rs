@@ -390,32 +390,22 @@ fn an_empty_batch_of_images_as_large_as_can_be_on_every_isa() {
     check::<f32, 1>(&problem, &Extras { bias: true, ..Extras::none() }, &ways::<f32>());
 }
 
-/// Bands of copied rows that end where a tile does, in the middle of a row. Which problems have such depends on the caches, so the first that
-/// has them is computed with each kernel.
+/// Bands of copied rows that end in the middle of a row: where a tile does, and elsewhere.
 #[test]
-fn bands_of_whole_tiles_on_every_isa() {
-    announce("bands_of_whole_tiles");
-    let shapes = [250, 130, 75, 40].into_iter().flat_map(|c| [27, 28, 29, 31, 43].map(|width| (c, width)));
-    let problems: Vec<_> = shapes
-        .map(|(channels, width)| {
-            let params = Params::new(channels, 64, [1, 1]).stride([2, 2]);
-            Problem::new(params, 1, [55, 2 * width - 1])
-        })
-        .collect();
-    let mut checked = 0;
-    for (way, _) in kernels::<f32>().into_iter().filter(|(_, name)| holds_positions(name)) {
-        let ends_in_a_row = |problem: &&Problem<2>| {
-            let weight = vec![0.0; problem.params.weight_len().unwrap()];
-            let conv = way.builder::<f32, 2>(problem.params).build(&weight).unwrap();
-            conv.plan(problem.batch, problem.extent).unwrap().to_string().contains("positions in")
-        };
-        if let Some(problem) = problems.iter().find(ends_in_a_row) {
-            let parts = if reduced() { &[3][..] } else { &[1, 3] };
-            let ways: Vec<_> =
-                parts.iter().map(|&parts| Way { tuning: way.tuning.parts(parts), ..way }).collect();
-            check::<f32, 2>(problem, &Extras { bias: true, ..Extras::none() }, &ways);
-            checked += 1;
+fn bands_that_end_in_a_row_on_every_isa() {
+    announce("bands_that_end_in_a_row");
+    let strided = Params::new(40, 33, [1, 1]).stride([2, 2]);
+    let padded = Params::new(5, 33, [3, 3]).padding([1, 1]);
+    for (way, name) in kernels::<f32>().into_iter().filter(|(_, name)| holds_positions(name)) {
+        let [_, positions] = tile_extents(name);
+        for (params, extent) in [(strided, [13, 57]), (padded, [7, 29])] {
+            let problem = Problem::new(params, 1, extent);
+            let tunings = [2 * positions, positions + 5].map(|most| way.tuning.positions(most));
+            let [whole, cut] = [tunings[0], tunings[1].parts(3)].map(|tuning| Way { tuning, ..way });
+            let weight = vec![0f32; params.weight_len().unwrap()];
+            let plan = whole.builder(params).build(&weight).unwrap().plan(1, extent).unwrap().to_string();
+            assert!(plan.contains(&format!("bands      of {} output positions in", 2 * positions)), "{plan}");
+            check::<f32, 2>(&problem, &Extras { bias: true, ..Extras::none() }, &[whole, cut]);
         }
     }
-    assert!(checked > 0, "none of the bands ends in a row");
 }

@@ -1,6 +1,7 @@
 //! How large the bands are that tiles with positions in the lanes read.
 
 use super::machine::other;
+use super::tuning::Tuning;
 use crate::caches::Caches;
 use crate::gemm::blocking::Limits;
 use crate::geometry::Shape;
@@ -182,8 +183,8 @@ pub(super) fn planes(shape: &Shape, bands: Bands, widths: Widths) -> usize {
     (Caches::here().l1 / 2 / all).clamp(1, shape.groups)
 }
 
-/// The bands for tiles of `widths` that cost least. `forced`: rows and columns at most.
-pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, forced: Option<[usize; 2]>) -> Choice {
+/// The bands for tiles of `widths` that cost least, or those that `tuning` forces, if they fit.
+pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, tuning: Tuning) -> Choice {
     let [_, height, width] = shape.axes.map(|axis| axis.output.max(1));
     if in_place {
         return Choice::in_place(shape, widths);
@@ -191,23 +192,28 @@ pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, forced: Opti
     let choice = |bands| Choice::new(shape, bands, widths);
     let fits = |bands: &Bands| fits(shape, *bands, widths);
     let joined = !widths.strips;
-    if let Some([rows, cols]) = forced {
-        let [rows, cols] = [rows.clamp(1, height), cols.clamp(1, width)];
-        let bands =
-            Bands { rows, cols, joined: (joined && cols == width).then_some(rows.saturating_mul(width)) };
-        if fits(&bands) {
-            return choice(bands);
-        }
+    let of_rows =
+        |rows: usize| Bands { rows, cols: width, joined: joined.then_some(rows.saturating_mul(width)) };
+    // They begin anywhere in a row.
+    let of_positions = |most: usize| {
+        let rows = ((most - 1).saturating_add(width - 1) / width + 1).min(height);
+        Bands { rows, cols: width, joined: Some(most) }
+    };
+    let positions = tuning.positions.filter(|_| joined);
+    let positions = positions.map(|most| of_positions(most.clamp(1, height.saturating_mul(width))));
+    let band = tuning.band.map(|[rows, cols]| match [rows.clamp(1, height), cols.clamp(1, width)] {
+        [rows, cols] if cols == width => of_rows(rows),
+        [rows, cols] => Bands { rows, cols, joined: None },
+    });
+    if let Some(bands) = positions.or(band).filter(fits) {
+        return choice(bands);
     }
     let rows = CUTS.into_iter().map(|cuts| height.div_ceil(cuts));
     let whole = rows.flat_map(|rows| {
         let positions = rows.saturating_mul(width);
-        let of = |rows, most| Bands { rows, cols: width, joined: joined.then_some(most) };
-        // Of whole tiles, which begin anywhere in a row.
         let tiles = positions / widths.wide * widths.wide;
-        let touched = |most: usize| ((most - 1).saturating_add(width - 1) / width + 1).min(height);
-        let in_tiles = (joined && 0 < tiles && tiles < positions).then(|| of(touched(tiles), tiles));
-        [of(rows, positions)].into_iter().chain(in_tiles)
+        let in_tiles = (joined && 0 < tiles && tiles < positions).then(|| of_positions(tiles));
+        [of_rows(rows)].into_iter().chain(in_tiles)
     });
     let strips = STRIPS.into_iter().map(|(tiles, rows)| Bands {
         rows: rows.min(height),

@@ -117,7 +117,7 @@ impl Plan {
             .filter(|tile| tuning.orientation.is_none_or(|o| o == tile.orientation()))
             .flat_map(|tile| lowerings(&shape, tile, tuning.lowering).map(move |lowering| (tile, lowering)))
             .map(|(tile, lowering)| {
-                let bands = tile.bands(&shape, set, lowering, tuning.band);
+                let bands = tile.bands(&shape, set, lowering, tuning);
                 (tile, lowering, bands, cost(&shape, set, tile, lowering, bands.as_ref()))
             })
             .min_by(|a, b| a.3.total_cmp(&b.3));

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::bands::{self, Choice, Widths};
-use super::{Lowering, Orientation};
+use super::{Lowering, Orientation, Tuning};
 use crate::element::Element;
 use crate::gemm::partition::{Grid, Pieces};
 use crate::geometry::{Axis, Shape};
@@ -150,11 +150,11 @@ impl Tile {
         shape: &Shape,
         set: &KernelSet<T>,
         lowering: Lowering,
-        forced: Option<[usize; 2]>,
+        tuning: Tuning,
     ) -> Option<Choice> {
         let in_place = lowering == Lowering::InPlace;
         let reads_bands = matches!(self.kind, Kind::Positions | Kind::Strips);
-        reads_bands.then(|| bands::choose(shape, self.widths(set), in_place, forced))
+        reads_bands.then(|| bands::choose(shape, self.widths(set), in_place, tuning))
     }
 
     /// Channels and positions.

@@ -78,6 +78,8 @@ pub struct Tuning {
     pub tap_block: Option<usize>,
     /// Output rows and columns that a copy of the image's rows serves, at most.
     pub band: Option<[usize; 2]>,
+    /// Output positions that such a copy serves, at most, where tiles go on in the next row.
+    pub positions: Option<usize>,
     /// Parts that the work is cut into, at most.
     pub parts: Option<usize>,
     /// Rectangles of the output are computed apart.
@@ -130,6 +132,14 @@ impl Tuning {
     #[must_use]
     pub const fn band(mut self, rows: usize, cols: usize) -> Self {
         self.band = Some([rows, cols]);
+        self
+    }
+
+    /// Sets how many output positions, counted through the rows, a copy of the image's rows serves, at most; 0 counts as 1.
+    /// One that would not fit in the cache is not taken, nor any for tiles that end with a row.
+    #[must_use]
+    pub const fn positions(mut self, most: usize) -> Self {
+        self.positions = Some(most);
         self
     }
 
