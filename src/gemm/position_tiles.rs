@@ -75,7 +75,12 @@ impl<T: Element> Step<'_, T> {
         let [_, height, width] = shape.axes.map(|axis| axis.output);
         let [d, h, w] = shape.position(rest.start);
         let row = rest.start - w;
-        let end = rest.end.min(rest.start + most).min(row + most_rows.min(height - h) * width);
+        let mut end = rest.end.min(rest.start + most).min(row + most_rows.min(height - h) * width);
+        // A part that begins in a row has no tile that is cut off at the end of one.
+        if w > 0 && end < rest.end {
+            let len = end - rest.start;
+            end -= len % self.narrow().min(len);
+        }
         let rows = (end - row).div_ceil(width);
         let channels = self.block.channels.len();
         self.fill(Rectangle { at: [d, h, 0], rows, cols: width }, self.x(), channels, band);
@@ -132,6 +137,11 @@ impl<T: Element> Step<'_, T> {
             at += cols;
         }
         at
+    }
+
+    /// Positions of the narrowest tile.
+    fn narrow(&self) -> usize {
+        self.job.set.position.last().map_or(1, |family| family.vectors * self.job.set.lanes)
     }
 
     /// How many positions there are before a cache line of the output begins, where all rows of it have theirs at the same
