@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod row;
+mod tensor;
 
 use std::fs;
 use std::hint::black_box;
@@ -20,11 +21,13 @@ use common::layer::Layer;
 use common::{peak, timing};
 use convgemm::reference::{GradientOracle, Oracle};
 use convgemm::{
-    Accuracy, Algorithm, BackwardOptions, Conv, Element, Isa, Workspace, backward_input, backward_weight,
+    Accuracy, Algorithm, BackwardOptions, Conv, Element, Isa, Tuning, Workspace, backward_input,
+    backward_weight, kernel_names,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::ThreadPool;
 use row::Row;
+use tensor::Tensor;
 
 /// Times convolution layers.
 #[derive(Debug, Parser)]
@@ -37,6 +40,13 @@ struct Arguments {
     /// Seconds to time each layer for, at least.
     #[arg(long, default_value_t = 0.2)]
     min_time: f64,
+    /// Elements that tensors lie behind the beginning of a cache line, where those of inference engines begin.
+    #[arg(long, default_value_t = 0)]
+    offset: usize,
+    /// The register tile, such as avx512_f32_positions_8x48, in place of the one that costs least; layers that it does not apply to are
+    /// left out.
+    #[arg(long)]
+    kernel: Option<String>,
     /// auto, gemm, direct or winograd-2, winograd-4 or winograd-6 where it applies, or im2col for the baseline, which computes in one thread.
     #[arg(long, default_value = "auto")]
     algorithm: Which,
@@ -167,10 +177,18 @@ impl Bench {
                 Dtype::F32 => self.row::<f32>(layer),
                 Dtype::F64 => self.row::<f64>(layer),
             };
-            let row = row.with_context(|| format!("layer {}", layer.name))?;
-            bar.suspend(|| println!("{row}"));
             bar.inc(1);
-            rows.push(row);
+            let not_applicable = |error: &anyhow::Error| {
+                matches!(error.downcast_ref(), Some(convgemm::Error::NotApplicable { .. }))
+            };
+            match row {
+                Err(error) if self.arguments.kernel.is_some() && not_applicable(&error) => {}
+                row => {
+                    let row = row.with_context(|| format!("layer {}", layer.name))?;
+                    bar.suspend(|| println!("{row}"));
+                    rows.push(row);
+                }
+            }
         }
         bar.finish_and_clear();
         Ok(rows)
@@ -184,19 +202,24 @@ impl Bench {
         }
     }
 
+    fn tensor<T: Element>(&self, elements: Vec<T>) -> Tensor<T> {
+        Tensor::new(self.arguments.offset, elements)
+    }
+
     /// Checks a gradient of one layer, then times it.
     fn gradient_row<T: Element, const D: usize>(&self, layer: &Layer) -> Result<Row> {
         let geometry = layer.params::<D>().geometry(layer.n, layer.extent())?;
-        let x: Vec<T> = random(geometry.input_len(), 1);
-        let weight: Vec<T> = random(geometry.weight_len(), 2);
-        let dy: Vec<T> = random(geometry.output_len(), 3);
+        let x: Tensor<T> = self.tensor(random(geometry.input_len(), 1));
+        let weight: Tensor<T> = self.tensor(random(geometry.weight_len(), 2));
+        let dy: Tensor<T> = self.tensor(random(geometry.output_len(), 3));
         let options = BackwardOptions::new().isa(self.isa);
         let oracle = GradientOracle::new(&geometry, &x, &weight, &dy)?;
         let mut workspace = Workspace::new();
         let input = self.arguments.pass == Pass::BackwardInput;
-        let mut gradient = vec![T::from_f64(f64::NAN); if input { x.len() } else { weight.len() }];
+        let len = if input { x.len() } else { weight.len() };
+        let mut gradient = self.tensor(vec![T::from_f64(f64::NAN); len]);
         let mut call = || {
-            let (x, dy, gradient) = (black_box(&x), black_box(&dy), black_box(&mut gradient));
+            let (x, dy, gradient) = (black_box(&*x), black_box(&*dy), black_box(&mut *gradient));
             if input {
                 backward_input(&geometry, dy, &weight, &options, gradient, &mut workspace)
             } else {
@@ -232,15 +255,23 @@ impl Bench {
         }
         let (params, extent) = (layer.params::<D>(), layer.extent());
         let geometry = params.geometry(layer.n, extent)?;
-        let (x, weight) = match &self.arguments.data {
+        let (x, weight): (_, Vec<T>) = match &self.arguments.data {
             Some(folder) => (read(&file(folder, layer, "x"))?, read(&file(folder, layer, "w"))?),
             None => (random(geometry.input_len(), 1), random(geometry.weight_len(), 2)),
         };
+        let x = self.tensor(x);
         let algorithm = self.arguments.algorithm.into();
         let accuracy = self.arguments.accuracy.into();
-        let conv = Conv::<T, D>::with_params(params).isa(self.isa).algorithm(algorithm).accuracy(accuracy);
+        let mut conv =
+            Conv::<T, D>::with_params(params).isa(self.isa).algorithm(algorithm).accuracy(accuracy);
+        if let Some(kernel) = &self.arguments.kernel {
+            let names = kernel_names::<T>(self.isa)?;
+            let name = names.into_iter().find(|name| name == kernel);
+            let name = name.with_context(|| format!("{kernel} is no kernel of {}", self.isa))?;
+            conv = conv.tuning(Tuning::default().kernel(name));
+        }
         let conv = conv.build(&weight)?;
-        let mut y = vec![T::from_f64(f64::NAN); geometry.output_len()];
+        let mut y = self.tensor(vec![T::from_f64(f64::NAN); geometry.output_len()]);
         let mut workspace = Workspace::new();
         self.pool.install(|| conv.forward_into(&x, layer.n, extent, &mut y, &mut workspace))?;
         let oracle = Oracle::new(&params, layer.n, extent, &x, &weight)?;
@@ -251,7 +282,7 @@ impl Bench {
         if let Some(folder) = &self.arguments.data {
             write(&file(folder, layer, "y"), &y)?;
         }
-        let call = || conv.forward_into(black_box(&x), layer.n, extent, black_box(&mut y), &mut workspace);
+        let call = || conv.forward_into(black_box(&*x), layer.n, extent, black_box(&mut *y), &mut workspace);
         let times = self.pool.install(|| timing::measure(call, self.min_time))?;
         let plan = conv.plan(layer.n, extent)?;
         let threads = usize::from(self.arguments.threads);
