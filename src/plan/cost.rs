@@ -88,10 +88,24 @@ fn masked(shape: &Shape, p: usize) -> f64 {
     p as f64 * tiles.min(1.0)
 }
 
-/// Storing one vector of a positions-in-lanes tile, and setting the tile up. Measured with k = 64: an 8×48 tile takes 79 more
-/// than its 1536; 4×48 is 2 % slower, 8×16 6 %.
+/// Storing one vector of a positions-in-lanes tile, and setting the tile up; what the multiply-adds of the next tile hide of both, if one of
+/// 512 bits is done in a cycle. Measured so with k from 16 to 64: 8×48 takes 40 to 60 more than its multiply-adds, 4×48 10 to 17.
 const VECTOR_STORE: f64 = 2.6;
 const TILE_SETUP: f64 = 16.0;
+const HIDDEN_SETUP: f64 = 38.0;
+const LEAST_SETUP: f64 = 4.0;
+
+/// Storing `sums` vectors, each of which takes `store`, and setting the tile up.
+fn setup(bytes: usize, sums: f64, store: f64) -> f64 {
+    let all = store * sums + TILE_SETUP;
+    if bytes < 64 {
+        all
+    } else if is_wide(bytes) {
+        other(bytes) * all
+    } else {
+        (all - HIDDEN_SETUP).max(LEAST_SETUP)
+    }
+}
 
 /// The same where the output is so large that it is streamed, but the tile is not of whole lines. Measured with AVX2 on 3→64
 /// 3×3: 4×24 reaches 46 GFLOP/s, 4×16 73.
@@ -123,6 +137,9 @@ const SHORT_LOAD: f64 = 1.25;
 const WIDE_LOAD: f64 = 1.1;
 const WIDE_K: f64 = 0.5;
 
+/// The rest of a k where one of 512 bits is done in a cycle. Measured: 4×48 is faster than 8×48 up to a k of 75.
+const NARROW_K: f64 = 0.25;
+
 /// One k of a tile of `sums` vectors of `bytes` bytes fed by `loads` loads. A load costs about as much as a multiply-add where two of
 /// those are done in a cycle, and half where it is one; fewer than 8 sums wait for each other.
 fn k_cost(bytes: usize, sums: usize, loads: f64) -> f64 {
@@ -132,7 +149,7 @@ fn k_cost(bytes: usize, sums: usize, loads: f64) -> f64 {
     } else if is_wide(bytes) {
         (sums + WIDE_K).max(WIDE_LOAD * loads)
     } else {
-        sums.max(0.6 * loads)
+        (sums + NARROW_K).max(0.6 * loads)
     }
 }
 
@@ -216,8 +233,8 @@ fn position_cost<T: Element>(
     for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
         let tile = 1 << log2_rows;
         let sums = (tile * v) as f64;
-        let of_one = reading * k * k_cost(bytes, tile * v, (tile + v) as f64).max(least)
-            + other * (store * sums + TILE_SETUP);
+        let of_one =
+            reading * k * k_cost(bytes, tile * v, (tile + v) as f64).max(least) + setup(bytes, sums, store);
         tiles += rows.div_ceil(tile) as f64 * (of_one + choice.resuming(sums));
     }
     let last = if choice.last > 0 { last_cost(shape, set, choice.last) } else { 0.0 };
