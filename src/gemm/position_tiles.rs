@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use crate::caches::LINE;
+use crate::caches::{Caches, LINE};
 use crate::element::Element;
-use crate::gemm::blocking::whole_lines;
+use crate::gemm::blocking::{streamed, whole_lines};
 use crate::gemm::step::{Band, Place, Step};
 use crate::kernel::{Next, PositionTiles};
 use crate::pack::bands::{Bands, Rectangle};
@@ -125,7 +125,7 @@ impl<T: Element> Step<'_, T> {
             if done + width > source.readable {
                 break;
             }
-            let cols = width.min(if lead > 0 { lead } else { rest });
+            let cols = if lead > 0 { width.min(lead) } else { self.columns(source, done, width, rest) };
             lead -= lead.min(cols);
             let place = Place {
                 channel: self.task.channels.start,
@@ -137,6 +137,22 @@ impl<T: Element> Step<'_, T> {
             at += cols;
         }
         at
+    }
+
+    /// How many of `rest` positions, the first `done` behind that of `source`, tiles of `width` compute in one call, for each takes as long
+    /// as many multiply-adds: whole tiles, or what there is of one. Those of other rows find again in L1 what they read.
+    fn columns(&self, source: &Source<'_, T>, done: usize, width: usize, rest: usize) -> usize {
+        let size = size_of::<T>();
+        let rows = self.task.channels.len();
+        let k = (self.block.channels.len() * source.taps.len()).max(1);
+        let one_block = row_blocks(rows, self.tile.largest).nth(1).is_none();
+        let most = match (whole_lines(width, size) || !streamed(self.job.y.len()), one_block) {
+            (false, _) => 1,
+            (true, true) => usize::MAX,
+            (true, false) => Caches::here().l1 / 2 / (k * width * size),
+        };
+        let readable = (source.readable - done) / width;
+        (rest / width).min(readable).min(most).max(1).saturating_mul(width).min(rest)
     }
 
     /// Positions of the narrowest tile.

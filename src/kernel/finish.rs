@@ -7,14 +7,15 @@ use crate::element::Element;
 use crate::epilogue::Activation;
 use crate::simd::{MAX_LANES, Vector};
 
-/// Asks for the lines of the destination's `R` rows from `first_row` on, before the k loop, which hides what they cost to
-/// get.
+/// Asks for the lines of the tile's `R` rows from `first_row` on and `NV` vectors from column `first_col` on, before the k loop, which
+/// hides what they cost to get.
 #[inline(always)]
 pub(crate) fn prefetch<V: Vector, const R: usize, const NV: usize>(
     first_row: usize,
+    first_col: usize,
     destination: &Destination<'_, V::Elem>,
 ) {
-    let y = destination.y.wrapping_add(first_row * destination.row_stride);
+    let y = destination.y.wrapping_add(first_row * destination.row_stride + first_col);
     for row in 0..R {
         let y = y.wrapping_add(row * destination.row_stride);
         for v in 0..NV {

@@ -11,41 +11,57 @@ use crate::simd::Vector;
 /// of every tile.
 #[inline(always)]
 pub(crate) unsafe fn run<V: Vector, const R: usize, const NV: usize>(tiles: &PositionTiles<'_, V::Elem>) {
-    for first_row in (0..tiles.destination.rows).step_by(R) {
-        // SAFETY: the caller's obligations are passed on.
-        unsafe {
-            let mut sums = load::<V, R, NV>(first_row, &tiles.destination);
-            // R divides LANES, so that a tile's weights lie in one panel.
-            let row = tiles.w_row + first_row;
-            let mut w = tiles.w.add(row / V::LANES * tiles.w_panel + row % V::LANES);
-            let next = match tiles.next {
-                Next::Channel => tiles.channel_stride + V::LANES,
-                Next::Right if first_row < NV * R => (NV + first_row / R) * V::LANES,
-                Next::Right => 0,
-            };
-            if let [tap] = tiles.taps {
-                let mut b = tiles.b.wrapping_add(*tap);
-                for _ in 0..tiles.channels {
-                    step::<V, R, NV>(&mut sums, b, next, w);
-                    w = w.wrapping_add(V::LANES);
+    for first_col in (0..tiles.destination.cols).step_by(NV * V::LANES) {
+        for first_row in (0..tiles.destination.rows).step_by(R) {
+            // SAFETY: the caller's obligations are passed on.
+            unsafe { tile::<V, R, NV>(tiles, first_row, first_col) };
+        }
+    }
+}
+
+/// The tile whose channels begin with the destination's row `first_row` and whose positions with its column `first_col`.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
+    tiles: &PositionTiles<'_, V::Elem>,
+    first_row: usize,
+    first_col: usize,
+) {
+    // SAFETY: the caller's obligations are passed on.
+    unsafe {
+        let mut sums = load::<V, R, NV>(first_row, first_col, &tiles.destination);
+        // R divides LANES, so that a tile's weights lie in one panel.
+        let row = tiles.w_row + first_row;
+        let mut w = tiles.w.add(row / V::LANES * tiles.w_panel + row % V::LANES);
+        let next = match tiles.next {
+            Next::Channel => tiles.channel_stride + V::LANES,
+            Next::Right if first_row < NV * R => (NV + first_row / R) * V::LANES,
+            Next::Right => 0,
+        };
+        let mut b = tiles.b.wrapping_add(first_col);
+        if let [tap] = tiles.taps {
+            b = b.wrapping_add(*tap);
+            for _ in 0..tiles.channels {
+                step::<V, R, NV>(&mut sums, b, next, w);
+                w = w.wrapping_add(V::LANES);
+                b = b.wrapping_add(tiles.channel_stride);
+            }
+        } else {
+            let (taps, mut tap) = (tiles.taps.as_ptr_range(), tiles.taps.as_ptr());
+            // One loop over channels and taps: between two, registers for the sums would be saved and restored.
+            for _ in 0..tiles.channels * tiles.taps.len() {
+                step::<V, R, NV>(&mut sums, b.wrapping_add(*tap), next, w);
+                w = w.wrapping_add(V::LANES);
+                tap = tap.add(1);
+                if tap == taps.end {
+                    tap = taps.start;
                     b = b.wrapping_add(tiles.channel_stride);
                 }
-            } else {
-                let mut b = tiles.b;
-                let (taps, mut tap) = (tiles.taps.as_ptr_range(), tiles.taps.as_ptr());
-                // One loop over channels and taps: between two, registers for the sums would be saved and restored.
-                for _ in 0..tiles.channels * tiles.taps.len() {
-                    step::<V, R, NV>(&mut sums, b.wrapping_add(*tap), next, w);
-                    w = w.wrapping_add(V::LANES);
-                    tap = tap.add(1);
-                    if tap == taps.end {
-                        tap = taps.start;
-                        b = b.wrapping_add(tiles.channel_stride);
-                    }
-                }
             }
-            store(&sums, first_row, &tiles.destination);
         }
+        store(&sums, first_row, first_col, &tiles.destination);
     }
 }
 
@@ -97,19 +113,20 @@ fn row<V: Vector, const NV: usize>(sums: &mut [V; NV], weight: V, values: &[V; N
 #[inline(always)]
 unsafe fn load<V: Vector, const R: usize, const NV: usize>(
     first_row: usize,
+    first_col: usize,
     destination: &Destination<'_, V::Elem>,
 ) -> [[V; NV]; R] {
     // SAFETY: the caller's obligations are passed on.
     unsafe {
         if !destination.stream {
-            finish::prefetch::<V, R, NV>(first_row, destination);
+            finish::prefetch::<V, R, NV>(first_row, first_col, destination);
         }
         let zero = V::splat(V::Elem::default());
         let mut sums = [[zero; NV]; R];
         if destination.resume {
             unroll!(v in 0..NV => {
                 let mut column = [zero; R];
-                finish::load_rows(&mut column, first_row, v * V::LANES, destination);
+                finish::load_rows(&mut column, first_row, first_col + v * V::LANES, destination);
                 for r in 0..R {
                     sums[r][v] = column[r];
                 }
@@ -125,15 +142,16 @@ unsafe fn load<V: Vector, const R: usize, const NV: usize>(
 unsafe fn store<V: Vector, const R: usize, const NV: usize>(
     sums: &[[V; NV]; R],
     first_row: usize,
+    first_col: usize,
     destination: &Destination<'_, V::Elem>,
 ) {
-    let whole = first_row + R <= destination.rows && destination.cols == NV * V::LANES;
+    let whole = first_row + R <= destination.rows && first_col + NV * V::LANES <= destination.cols;
     // SAFETY: the caller's obligations are passed on.
     unroll!(v in 0..NV => unsafe {
         let mut column = [sums[0][v]; R];
         for r in 0..R {
             column[r] = sums[r][v];
         }
-        finish::store_rows(&column, first_row, v * V::LANES, whole.then_some(V::LANES), destination);
+        finish::store_rows(&column, first_row, first_col + v * V::LANES, whole.then_some(V::LANES), destination);
     });
 }
