@@ -116,10 +116,11 @@ const UNSTREAMED_STORE: f64 = 20.0;
 /// a position of 49: with k = 160 this takes as long as channels in lanes, with k = 256 3 % longer.
 const LAST_K: f64 = 7.0;
 
-/// The share of L1 that holds image values, and how much longer tiles take that read them again from beyond. Measured on
-/// 384→64 1×1 14² and 64→64 3×3: 108 GFLOP/s whatever the tile; and where two multiply-adds are done in a cycle.
+/// The share of L1 that holds image values, and how much longer tiles take that read them again from beyond: of 256 bits, of 512 where one
+/// multiply-add of those is done in a cycle, and where two are. Measured with one on 512→128 1×1 28²: 8×16 reaches 118 GFLOP/s, 8×48 117.
 const L1_VALUES: f64 = 0.94;
 const L2_VALUES: f64 = 1.06;
+const NARROW_L2_VALUES: f64 = 1.015;
 const WIDE_L2_VALUES: f64 = 1.02;
 
 /// The share of L2 that holds weights beside a band, and how much longer tiles take where each line of them reads them all from
@@ -196,7 +197,7 @@ fn channel_cost<T: Element>(
         let of_tile = |p: usize| k_cost(bytes, p * v, (p + v) as f64 + place * p as f64) + list;
         let rest = match n % p {
             0 => 0.0,
-            rest if is_wide(bytes) => of_tile(rest),
+            rest if bytes >= 64 => of_tile(rest),
             rest => of_tile(p) * rest as f64 / p as f64,
         };
         let all = (n / p) as f64 * of_tile(p) + rest;
@@ -224,7 +225,8 @@ fn position_cost<T: Element>(
     let values = shape.k() * v * bytes;
     let reading = match values as f64 > L1_VALUES * Caches::here().l1 as f64 {
         true if is_wide(bytes) => WIDE_L2_VALUES,
-        true => L2_VALUES,
+        true if bytes < 64 => L2_VALUES,
+        true => NARROW_L2_VALUES,
         false => 1.0,
     };
     let other = other(bytes);
