@@ -118,7 +118,7 @@ pub(crate) enum Next {
     Right,
 }
 
-/// Tiles with positions in the lanes, one below the other, whose image values are vectors in memory: in a band of rows of
+/// Tiles with positions in the lanes, one below the other and side by side, whose image values are vectors in memory: in a band of rows of
 /// the image, or in an image that is its own im2col matrix.
 pub(crate) struct PositionTiles<'a, T> {
     /// Weights of the block's first k in the first tile's vector of channels, of which it starts with `w_row`.
@@ -132,7 +132,7 @@ pub(crate) struct PositionTiles<'a, T> {
     pub(crate) channel_stride: usize,
     pub(crate) channels: usize,
     pub(crate) next: Next,
-    /// Of all tiles; `rows` need not be a multiple of a tile's.
+    /// Of all tiles; neither `rows` nor `cols` need be a multiple of a tile's.
     pub(crate) destination: Destination<'a, T>,
 }
 
