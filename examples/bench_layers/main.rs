@@ -140,6 +140,10 @@ fn main() -> Result<()> {
         Dtype::F64 => 0.5,
     };
     let peak = width * peak::single_precision(isa, &pool);
+    ensure!(
+        arguments.kernel.is_none() || arguments.pass == Pass::Forward,
+        "--kernel is for the convolution itself, not for its gradients"
+    );
     let min_time = Duration::try_from_secs_f64(arguments.min_time)?;
     let bench = Bench { isa, peak, pool, min_time, arguments };
     println!(

@@ -78,8 +78,9 @@ impl<T: Element> Step<'_, T> {
         let mut end = rest.end.min(rest.start + most).min(row + most_rows.min(height - h) * width);
         // A part that begins in a row has no tile that is cut off at the end of one.
         if w > 0 && end < rest.end {
+            let set = self.job.set;
             let len = end - rest.start;
-            end -= len % self.narrow().min(len);
+            end -= len % set.position_width(set.narrowest()).min(len);
         }
         let rows = (end - row).div_ceil(width);
         let channels = self.block.channels.len();
@@ -111,21 +112,20 @@ impl<T: Element> Step<'_, T> {
     /// which is before the end where less than a tile can be read.
     fn line(&self, positions: Range<usize>, source: &Source<'_, T>) -> usize {
         let set = self.job.set;
-        let width_of = |family: usize| set.position[family].vectors * set.lanes;
         // From wide to narrow.
-        let (families, narrow) = (self.tile.family..set.position.len(), set.position.len() - 1);
+        let (families, narrow) = (self.tile.family..set.position.len(), set.narrowest());
         let mut lead = self.lead(&positions);
         let mut at = positions.start;
         while at < positions.end {
             let rest = positions.end - at;
-            let widest = families.clone().find(|&family| lead == 0 && width_of(family) <= rest);
+            let widest = families.clone().find(|&family| lead == 0 && set.position_width(family) <= rest);
             let family = widest.unwrap_or(narrow);
-            let width = width_of(family);
+            let width = set.position_width(family);
             let done = at - positions.start;
             if done + width > source.readable {
                 break;
             }
-            let cols = if lead > 0 { width.min(lead) } else { self.columns(source, done, width, rest) };
+            let cols = if lead > 0 { width.min(lead) } else { self.columns(family, source, done, rest) };
             lead -= lead.min(cols);
             let place = Place {
                 channel: self.task.channels.start,
@@ -139,13 +139,13 @@ impl<T: Element> Step<'_, T> {
         at
     }
 
-    /// How many of `rest` positions, the first `done` behind that of `source`, tiles of `width` compute in one call, for each takes as long
-    /// as many multiply-adds: whole tiles, or what there is of one. Those of other rows find again in L1 what they read.
-    fn columns(&self, source: &Source<'_, T>, done: usize, width: usize, rest: usize) -> usize {
-        let size = size_of::<T>();
-        let rows = self.task.channels.len();
+    /// How many of `rest` positions, the first `done` behind that of `source`, tiles of `family` compute in one call: those of whole tiles, or
+    /// of what there is of one. A call takes as long as 100 multiply-adds. Where there are tiles of several heights, all of them are to
+    /// find in L1 what the first ones read.
+    fn columns(&self, family: usize, source: &Source<'_, T>, done: usize, rest: usize) -> usize {
+        let (width, size) = (self.job.set.position_width(family), size_of::<T>());
         let k = (self.block.channels.len() * source.taps.len()).max(1);
-        let one_block = row_blocks(rows, self.tile.largest).nth(1).is_none();
+        let one_block = row_blocks(self.task.channels.len(), self.largest(family)).nth(1).is_none();
         let most = match (whole_lines(width, size) || !streamed(self.job.y.len()), one_block) {
             (false, _) => 1,
             (true, true) => usize::MAX,
@@ -155,9 +155,13 @@ impl<T: Element> Step<'_, T> {
         (rest / width).min(readable).min(most).max(1).saturating_mul(width).min(rest)
     }
 
-    /// Positions of the narrowest tile.
-    fn narrow(&self) -> usize {
-        self.job.set.position.last().map_or(1, |family| family.vectors * self.job.set.lanes)
+    /// The largest tile of `family` that is used, by its index.
+    fn largest(&self, family: usize) -> usize {
+        if family == self.tile.family {
+            self.tile.largest
+        } else {
+            self.job.set.position[family].by_log2_rows.len() - 1
+        }
     }
 
     /// How many positions there are before a cache line of the output begins, where all rows of it have theirs at the same
@@ -172,9 +176,8 @@ impl<T: Element> Step<'_, T> {
 
     /// The tiles of all channels of `all` over its positions, of which the first is `from` behind that of `source`.
     fn rows_of_tiles(&self, family: usize, source: &Source<'_, T>, from: usize, all: Place) {
-        let of_plan = family == self.tile.family;
+        let largest = self.largest(family);
         let family = &self.job.set.position[family];
-        let largest = if of_plan { self.tile.largest } else { family.by_log2_rows.len() - 1 };
         for (first, log2_rows, rows) in row_blocks(all.rows, largest) {
             let place = Place { channel: all.channel + first, rows, ..all };
             let tiles = PositionTiles {

@@ -457,6 +457,18 @@ pub(crate) struct KernelSet<T: 'static> {
     pub(crate) finish: FinishFn<T>,
 }
 
+impl<T> KernelSet<T> {
+    /// Positions of a tile of that family of [`KernelSet::position`].
+    pub(crate) fn position_width(&self, family: usize) -> usize {
+        self.position[family].vectors * self.lanes
+    }
+
+    /// The family of the narrowest tiles: they go from wide to narrow.
+    pub(crate) fn narrowest(&self) -> usize {
+        self.position.len() - 1
+    }
+}
+
 /// The tiles for `T` on an instruction set that this machine was seen to have.
 pub(crate) fn set<T: Element>(isa: Available) -> &'static KernelSet<T> {
     let sets: [&'static dyn Any; 2] = match isa.isa() {

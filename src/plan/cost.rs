@@ -1,7 +1,7 @@
 //! The cost model: what a tile would take, in vector multiply-adds.
 
 use super::bands::Choice;
-use super::machine::{is_wide, other};
+use super::machine::{Pace, is_wide, other, pace};
 use super::{Kind, Lowering, Tile, last_tile, row_blocks};
 use crate::caches::{Caches, LINE};
 use crate::element::Element;
@@ -96,21 +96,18 @@ const TILE_SETUP: f64 = 16.0;
 const HIDDEN_SETUP: f64 = 38.0;
 const LEAST_SETUP: f64 = 4.0;
 
-/// Storing `sums` vectors, each of which takes `store`, and setting the tile up.
-fn setup(bytes: usize, sums: f64, store: f64) -> f64 {
-    let all = store * sums + TILE_SETUP;
-    if bytes < 64 {
-        all
-    } else if is_wide(bytes) {
-        other(bytes) * all
-    } else {
-        (all - HIDDEN_SETUP).max(LEAST_SETUP)
-    }
-}
-
 /// The same where the output is so large that it is streamed, but the tile is not of whole lines. Measured with AVX2 on 3→64
 /// 3×3: 4×24 reaches 46 GFLOP/s, 4×16 73.
 const UNSTREAMED_STORE: f64 = 20.0;
+
+/// Storing `sums` vectors, each of which takes `store`, and setting the tile up.
+fn setup(bytes: usize, sums: f64, store: f64) -> f64 {
+    let all = store * sums + TILE_SETUP;
+    match pace(bytes) {
+        Pace::Short | Pace::Two => other(bytes) * all,
+        Pace::One => (all - HIDDEN_SETUP).max(LEAST_SETUP),
+    }
+}
 
 /// What a k takes besides in the last tile of positions that are read in place, which asks for each whether it is there. Measured on 1×1 7²,
 /// a position of 49: with k = 160 this takes as long as channels in lanes, with k = 256 3 % longer.
@@ -146,12 +143,10 @@ const NARROW_K: f64 = 0.25;
 /// those are done in a cycle, and half where it is one; fewer than 8 sums wait for each other.
 fn k_cost(bytes: usize, sums: usize, loads: f64) -> f64 {
     let sums = sums.max(8) as f64;
-    if bytes < 64 {
-        (sums + HALF_CYCLES).max(SHORT_LOAD * loads + HALF_CYCLES)
-    } else if is_wide(bytes) {
-        (sums + WIDE_K).max(WIDE_LOAD * loads)
-    } else {
-        (sums + NARROW_K).max(0.6 * loads)
+    match pace(bytes) {
+        Pace::Short => (sums + HALF_CYCLES).max(SHORT_LOAD * loads + HALF_CYCLES),
+        Pace::One => (sums + NARROW_K).max(0.6 * loads),
+        Pace::Two => (sums + WIDE_K).max(WIDE_LOAD * loads),
     }
 }
 
@@ -223,11 +218,11 @@ fn position_cost<T: Element>(
     let store = if streamed && !whole_lines(v * lanes, size) { UNSTREAMED_STORE } else { VECTOR_STORE };
     let bytes = lanes * size;
     let values = shape.k() * v * bytes;
-    let reading = match values as f64 > L1_VALUES * Caches::here().l1 as f64 {
-        true if is_wide(bytes) => WIDE_L2_VALUES,
-        true if bytes < 64 => L2_VALUES,
-        true => NARROW_L2_VALUES,
-        false => 1.0,
+    let reading = match pace(bytes) {
+        _ if values as f64 <= L1_VALUES * Caches::here().l1 as f64 => 1.0,
+        Pace::Short => L2_VALUES,
+        Pace::One => NARROW_L2_VALUES,
+        Pace::Two => WIDE_L2_VALUES,
     };
     let other = other(bytes);
     let crowded = choice.bands.is_none() && crowded::<T>(shape);

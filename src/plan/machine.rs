@@ -6,6 +6,26 @@ pub(super) fn other(bytes: usize) -> f64 {
     if is_wide(bytes) { 2.0 } else { 1.0 }
 }
 
+/// How fast multiply-adds are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Two of less than 512 bits in a cycle.
+    Short,
+    /// One of 512 bits.
+    One,
+    /// Two of 512 bits.
+    Two,
+}
+
+/// That of vectors of `bytes`.
+pub(super) fn pace(bytes: usize) -> Pace {
+    match bytes {
+        ..64 => Pace::Short,
+        _ if is_wide(bytes) => Pace::Two,
+        _ => Pace::One,
+    }
+}
+
 /// Whether two multiply-adds of vectors of `bytes`, and two loads, are done in a cycle where those of 512 bits were measured with one.
 pub(super) fn is_wide(bytes: usize) -> bool {
     bytes >= 64 && two_of_512_bits()

@@ -132,11 +132,10 @@ impl Tile {
 
     /// What bands for it have to heed.
     pub(super) fn widths<T>(self, set: &KernelSet<T>) -> Widths {
-        let width = |family: usize| set.position[family].vectors * set.lanes;
         let strips = self.kind == Kind::Strips;
         Widths {
-            wide: if strips { set.lanes } else { width(self.family) },
-            narrow: if strips { set.lanes } else { width(set.position.len() - 1) },
+            wide: if strips { set.lanes } else { set.position_width(self.family) },
+            narrow: if strips { set.lanes } else { set.position_width(set.narrowest()) },
             strips,
             lanes: set.lanes,
             shuffled: set.shuffled,
@@ -161,7 +160,7 @@ impl Tile {
     pub(super) fn extents<T: Element>(self, set: &KernelSet<T>) -> [usize; 2] {
         match self.kind {
             Kind::Channels => [(self.largest + 1) * set.lanes, set.channel[self.family].positions],
-            Kind::Positions => [1 << self.largest, set.position[self.family].vectors * set.lanes],
+            Kind::Positions => [1 << self.largest, set.position_width(self.family)],
             Kind::Planes => {
                 let kernel = &set.planes[self.family];
                 [1, kernel.rows * kernel.columns]
