@@ -409,3 +409,33 @@ fn bands_that_end_in_a_row_on_every_isa() {
         }
     }
 }
+
+/// Tiles whose outputs the next one stores: of as many positions, of fewer, in the next row, of other channels and of another block of k.
+fn outputs_left_to_the_next_tile<T: Element>(name: &str) {
+    announce(name);
+    for (way, name) in kernels::<T>().into_iter().filter(|(_, name)| !holds_positions(name)) {
+        let [channels, positions] = tile_extents(name);
+        let wide = ([3, 3], [1, 1], [2, 4 * positions + 3]);
+        for (kernel, padding, extent) in
+            [([1, 1], [0, 0], [2, 3 * positions]), ([1, 3], [0, 1], [2, 2 * positions]), wide]
+        {
+            let params = Params::new(channels + 3, channels + 5, kernel).padding(padding);
+            let problem = Problem::new(params, 2, extent);
+            let in_blocks = way.tuning.k_block(channels * kernel[0] * kernel[1]);
+            let tunings = [way.tuning, in_blocks, way.tuning.parts(3)].map(|tuning| Way { tuning, ..way });
+            for activation in [Activation::Identity, Activation::Relu] {
+                check::<T, 2>(&problem, &Extras { bias: true, residual: false, activation }, &tunings);
+            }
+        }
+    }
+}
+
+#[test]
+fn outputs_left_to_the_next_tile_f32_on_every_isa() {
+    outputs_left_to_the_next_tile::<f32>("outputs_left_to_the_next_tile_f32");
+}
+
+#[test]
+fn outputs_left_to_the_next_tile_f64_on_every_isa() {
+    outputs_left_to_the_next_tile::<f64>("outputs_left_to_the_next_tile_f64");
+}

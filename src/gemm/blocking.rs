@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::caches::{Caches, LINE};
+use crate::geometry::Shape;
 use crate::pack::taps::TapBox;
 
 /// What the tables of taps may fill: they are read along with every k of one channel.
@@ -15,6 +16,13 @@ const GROUP_BYTES: usize = 40 << 10;
 /// How many tiles, whose weights take `bytes` each, are computed from one table of taps.
 pub(crate) fn tiles_in_group(bytes: usize) -> usize {
     (GROUP_BYTES / bytes.max(1)).max(1)
+}
+
+/// Whether most tiles of `positions` lie in one row of the image, so that what they read does as well.
+pub(crate) fn beside(shape: &Shape, positions: usize) -> bool {
+    let width = &shape.axes[2];
+    let long = width.output.is_multiple_of(positions) || width.output >= 4 * positions;
+    width.stride == 1 && (shape.is_pointwise() || long)
 }
 
 /// Elements of an output from which on it does not stay in the caches anyway, so that lines are streamed past them.

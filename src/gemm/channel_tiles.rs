@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use crate::element::Element;
-use crate::gemm::blocking::tiles_in_group;
+use crate::gemm::blocking::{beside, tiles_in_group};
 use crate::gemm::partition::Task;
 use crate::gemm::step::{Place, Step};
-use crate::kernel::{ChannelFamily, ChannelTiles, MAX_POSITIONS, Tap};
+use crate::kernel::{ChannelFamily, ChannelTiles, MAX_POSITIONS, Pending, Tap};
 use crate::pack::segments::{Segment, Segments};
 use crate::pack::taps::{self, TapWindow};
 use crate::plan::last_tile;
@@ -21,6 +21,8 @@ impl<T: Element> Step<'_, T> {
         let most = self.tile.largest + 1;
         let group = tiles_in_group(most * set.lanes * size_of::<T>() * k);
         let mut table = [0; MAX_POSITIONS];
+        let mut pending = Pending::new();
+        let beside = beside(shape, family.positions);
         let mut channel = self.task.channels.start;
         while channel < self.task.channels.end {
             let rest = self.task.channels.end - channel;
@@ -52,6 +54,8 @@ impl<T: Element> Step<'_, T> {
                     w_vector: self.job.weights.panel_len(),
                     w_channel: shape.taps() * set.lanes,
                     destination: self.destination(Place { channel, rows, position, cols }),
+                    pending: &raw mut pending,
+                    beside,
                 };
                 let kernel = if cols < family.positions {
                     smallest(set.channel, cols, vectors).unwrap_or(family)
@@ -66,6 +70,8 @@ impl<T: Element> Step<'_, T> {
             }
             channel += rows;
         }
+        // SAFETY: the tiles' destinations are still there.
+        unsafe { pending.flush() }
     }
 
     /// The last `positions` of an image that is its own im2col matrix: fewer than a tile with positions in the lanes reads.

@@ -6,6 +6,7 @@
 
 use std::hint::black_box;
 
+use super::pending;
 use super::{ChannelTiles, Destination, MAX_POSITIONS, Tap, finish, unroll};
 use crate::simd::Vector;
 
@@ -22,17 +23,33 @@ pub(crate) unsafe fn tile<V: Vector, const P: usize, const NV: usize>(
     const { assert!(P <= MAX_POSITIONS) };
     // SAFETY: the caller's obligations are passed on.
     unsafe {
-        prefetch::<V, P, NV>(first_row, &tiles.destination);
+        let held = V::HIDES_COPIES && tiles.holds(NV * V::LANES);
+        if !held {
+            prefetch::<V, P, NV>(first_row, &tiles.destination);
+        }
         let zero = V::splat(V::Elem::default());
         let mut sums = [[zero; NV]; P];
         if tiles.destination.resume {
             load::<V, P, NV>(&mut sums, first_row, &tiles.destination);
         }
         let w = tiles.w.add(first_row / V::LANES * tiles.w_vector);
-        let sums = match tiles.offsets {
-            None => accumulate::<V, P, NV>(sums, w, tiles, |p| p as isize),
-            Some(offsets) => accumulate::<V, P, NV>(sums, w, tiles, |p| offsets[p]),
+        let sums = if let Some(offsets) = tiles.offsets {
+            (*tiles.pending).flush();
+            accumulate::<V, P, NV>(sums, w, tiles, |p| offsets[p], || {})
+        } else if V::HIDES_COPIES {
+            let mut rows = (*tiles.pending).take();
+            let store = || rows.store_next::<P>(V::prefetch_write);
+            let sums = accumulate::<V, P, NV>(sums, w, tiles, |p| p as isize, store);
+            debug_assert!(rows.is_empty());
+            sums
+        } else {
+            accumulate::<V, P, NV>(sums, w, tiles, |p| p as isize, || {})
         };
+        if held {
+            // Else the bounds of a clamp are loaded before the k loop, whose sums need every register.
+            let destination = black_box(&tiles.destination);
+            return pending::hold(&sums, first_row, destination, &mut *tiles.pending);
+        }
         store::<V, P, NV>(&sums, first_row, &tiles.destination);
     }
 }
@@ -51,7 +68,7 @@ fn prefetch<V: Vector, const P: usize, const NV: usize>(
     }
 }
 
-/// The chain of fused multiply-adds over (channel, tap) ascending.
+/// The chain of fused multiply-adds over (channel, tap) ascending, and something besides for each channel.
 ///
 /// # Safety
 /// As [`tile`].
@@ -61,6 +78,7 @@ unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
     mut w: *const V::Elem,
     tile: &ChannelTiles<'_, V::Elem>,
     offset: impl Fn(usize) -> isize,
+    mut besides: impl FnMut(),
 ) -> [[V; NV]; P] {
     let all = (1_u64 << P) - 1;
     let next = offset(P - 1).wrapping_add(tile.next);
@@ -72,6 +90,7 @@ unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
         w = w.wrapping_add(tap_w);
         for _ in 0..tile.channels {
             V::prefetch(x.wrapping_offset(next));
+            besides();
             // SAFETY: as below.
             unsafe {
                 let mut weights = [V::splat(V::Elem::default()); NV];
@@ -88,6 +107,7 @@ unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
         return sums;
     }
     for _ in 0..tile.channels {
+        besides();
         for &Tap { x: tap_x, w: tap_w, mask } in tile.taps {
             let x = x.wrapping_offset(tap_x);
             V::prefetch(x.wrapping_offset(next));

@@ -15,6 +15,7 @@ use crate::geometry::Axis;
 use crate::isa::{Available, Isa};
 use crate::winograd::WeightTransform;
 use macros::{kernel_set, unroll};
+pub(crate) use pending::Pending;
 pub(crate) use rows::{MOST_COPIES, Rows, RowsCopy};
 
 mod activation;
@@ -30,6 +31,7 @@ mod macros;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod outer;
+mod pending;
 mod planes;
 mod planes_any;
 mod portable;
@@ -106,6 +108,19 @@ pub(crate) struct ChannelTiles<'a, T> {
     /// From one input channel to the next.
     pub(crate) w_channel: usize,
     pub(crate) destination: Destination<'a, T>,
+    /// What the tile before has left to be stored, and this one may leave.
+    pub(crate) pending: *mut Pending<T>,
+    /// Whether most tiles' positions lie one beside the other, so that the next tile's will.
+    pub(crate) beside: bool,
+}
+
+impl<T> ChannelTiles<'_, T> {
+    /// Whether a tile of `rows` channels leaves its outputs to the next one, which has to have a channel for each.
+    #[inline(always)]
+    fn holds(&self, rows: usize) -> bool {
+        let simple = !matches!(self.destination.finish, Finish::Full { .. });
+        self.beside && simple && self.channels >= rows
+    }
 }
 
 /// What tiles with positions in the lanes ask for ahead of time. It need not exist.

@@ -5,7 +5,7 @@ use super::machine::{Pace, is_wide, other, pace};
 use super::{Kind, Lowering, Tile, last_tile, row_blocks};
 use crate::caches::{Caches, LINE};
 use crate::element::Element;
-use crate::gemm::blocking::{streamed, whole_lines};
+use crate::gemm::blocking::{beside, streamed, whole_lines};
 use crate::geometry::{Axis, Shape};
 use crate::kernel::{ChannelFamily, KernelSet, PlaneKernel, PositionFamily};
 
@@ -69,6 +69,10 @@ const CALL_OVERHEAD: f64 = 30.0;
 /// 384→64 1×1 14², 400 on 64→64 1×1 56², 1 000 and more on 3→64 7×7 with an output of 112².
 const TRANSPOSED_STORE: f64 = 11.0;
 const TRANSPOSED_STORE_BEYOND: f64 = 22.0;
+
+/// Leaving a row to the next tile, wherever the output is. Measured on 1×1 14² and 28²: a 14×32 tile takes 110 to 250 more than its
+/// multiply-adds.
+const HELD_STORE: f64 = 8.0;
 
 /// Following the list of taps, for each k. A multiply-add of 512 bits hides it; of shorter ones two are done in a cycle, and
 /// what there is besides them fills it. Measured: AVX2's 6×16 reaches 67 % of the peak where its 4×24 reaches 90.
@@ -187,8 +191,11 @@ fn channel_cost<T: Element>(
     let strided = shape.taps() == 1 && shape.axes[2].stride > 1 && is_wide(bytes);
     let k = shape.k() as f64 * inside(shape) * if strided { STRIDED } else { 1.0 };
     let output = (n as f64) * (shape.out_channels * size_of::<T>()) as f64;
-    let store = if output > Caches::here().l2 as f64 { TRANSPOSED_STORE_BEYOND } else { TRANSPOSED_STORE };
+    let transposed =
+        if output > Caches::here().l2 as f64 { TRANSPOSED_STORE_BEYOND } else { TRANSPOSED_STORE };
+    let held = |rows: usize| bytes >= 64 && beside(shape, p) && shape.in_channels >= rows;
     let of = |v: usize| {
+        let store = if held(v * lanes) { HELD_STORE } else { transposed };
         let of_tile = |p: usize| k_cost(bytes, p * v, (p + v) as f64 + place * p as f64) + list;
         let rest = match n % p {
             0 => 0.0,

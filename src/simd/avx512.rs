@@ -21,6 +21,7 @@ macro_rules! vector {
         type Splats = [Self; 1];
         type Mask = $mask;
         const FREE_MASKS: bool = true;
+        const HIDES_COPIES: bool = true;
         const REGISTERS: usize = 32;
 
         #[inline(always)]

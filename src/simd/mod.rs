@@ -29,6 +29,8 @@ pub(crate) trait Vector: Copy {
     type Mask: Copy;
     /// Whether [`Vector::load_masked`] takes no longer than [`Vector::load`].
     const FREE_MASKS: bool = false;
+    /// Whether multiply-adds leave room to copy elements one by one beside them.
+    const HIDES_COPIES: bool = false;
     /// Vector registers of the instruction set, in vectors of this type.
     const REGISTERS: usize;
     /// The largest stride that [`Vector::load_strided`] reads with a few shuffles.
