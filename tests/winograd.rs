@@ -6,7 +6,7 @@ mod common;
 use common::{Data, Extras, Problem, announce, assert_same_bits, emulated, reduced};
 use convgemm::{
     Accuracy, Activation, Algorithm, BackwardOptions, Conv, ConvBuilder, Element, Error, ForwardOptions, Isa,
-    Parallelism, Params, Tuning, Workspace, backward_input,
+    Params, Tuning, Workspace, backward_input,
 };
 
 /// Largest error over largest output, or what one may well be, that a plan may have here, in units of the last place, by the larger number of points along an axis:
@@ -165,7 +165,7 @@ fn threads_and_batches_do_not_change_a_byte() {
             };
             let (conv, mut workspace) = (of(0), Workspace::new());
             let options = ForwardOptions::new().residual(&data.residual);
-            let serial = options.parallelism(Parallelism::Serial);
+            let serial = options.parallelism(convgemm::Parallelism::Serial);
             let alone = forward(&problem, &conv, &data, &serial, &mut workspace);
             for (pool, parts) in pools.iter().zip([0, 0, 5, 7]) {
                 let run = || forward(&problem, &of(parts), &data, &options, &mut Workspace::new());

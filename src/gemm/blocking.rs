@@ -18,11 +18,21 @@ pub(crate) fn tiles_in_group(bytes: usize) -> usize {
     (GROUP_BYTES / bytes.max(1)).max(1)
 }
 
-/// Whether most tiles of `positions` lie in one row of the image, so that what they read does as well.
-pub(crate) fn beside(shape: &Shape, positions: usize) -> bool {
+/// The share of tiles of `positions` that do not follow each other in the image.
+pub(crate) fn apart(shape: &Shape, positions: usize) -> f64 {
     let width = &shape.axes[2];
-    let long = width.output.is_multiple_of(positions) || width.output >= 4 * positions;
-    width.stride == 1 && (shape.is_pointwise() || long)
+    if width.stride > 1 {
+        1.0
+    } else if shape.is_pointwise() || width.output.is_multiple_of(positions) {
+        0.0
+    } else {
+        ((positions - 1) as f64 / width.output as f64).min(1.0)
+    }
+}
+
+/// Whether the positions of most tiles follow each other, so that it pays to leave outputs to the next tile.
+pub(crate) fn beside(shape: &Shape, positions: usize) -> bool {
+    apart(shape, positions) < 0.25
 }
 
 /// Elements of an output from which on it does not stay in the caches anyway, so that lines are streamed past them.

@@ -2,13 +2,22 @@
 //! other, from the same table of taps.
 //!
 //! For each k one value per position is broadcast from the image where it lies, whatever the stride or dilation.
-//! Taps on padding are not computed. The tile is transposed in registers as it is stored.
+//! Taps on padding are not computed. The tile is transposed in registers as it is stored, or left for the next one to store.
 
 use std::hint::black_box;
 
-use super::pending;
-use super::{ChannelTiles, Destination, MAX_POSITIONS, Tap, finish, unroll};
+use super::pending::{self, Waiting};
+use super::{ChannelTiles, Destination, Finish, MAX_POSITIONS, Tap, finish, unroll};
 use crate::simd::Vector;
+
+impl<T> ChannelTiles<'_, T> {
+    /// Whether a tile of `rows` channels leaves its outputs to the next one, which has to have a channel for each.
+    #[inline(always)]
+    fn holds(&self, rows: usize) -> bool {
+        let simple = !matches!(self.destination.finish, Finish::Full { .. });
+        self.beside && simple && self.channels >= rows
+    }
+}
 
 /// The tile whose channels begin with the destination's row `first_row`.
 ///
@@ -33,24 +42,26 @@ pub(crate) unsafe fn tile<V: Vector, const P: usize, const NV: usize>(
             load::<V, P, NV>(&mut sums, first_row, &tiles.destination);
         }
         let w = tiles.w.add(first_row / V::LANES * tiles.w_vector);
-        let sums = if let Some(offsets) = tiles.offsets {
-            (*tiles.pending).flush();
-            accumulate::<V, P, NV>(sums, w, tiles, |p| offsets[p], || {})
-        } else if V::HIDES_COPIES {
-            let mut rows = (*tiles.pending).take();
-            let store = || rows.store_next::<P>(V::prefetch_write);
-            let sums = accumulate::<V, P, NV>(sums, w, tiles, |p| p as isize, store);
-            debug_assert!(rows.is_empty());
-            sums
-        } else {
-            accumulate::<V, P, NV>(sums, w, tiles, |p| p as isize, || {})
+        let mut waiting = if V::HIDES_COPIES { (*tiles.pending).take() } else { Waiting::none() };
+        let sums = match tiles.offsets {
+            None => {
+                let store = || waiting.store_next::<P>(V::prefetch_write);
+                let sums = accumulate::<V, P, NV>(sums, w, tiles, |p| p as isize, store);
+                debug_assert!(waiting.is_empty());
+                sums
+            }
+            Some(offsets) => {
+                waiting.store_all();
+                accumulate::<V, P, NV>(sums, w, tiles, |p| offsets[p], || {})
+            }
         };
+        // Else the bounds of a clamp are loaded before the k loop, whose sums need every register.
+        let destination = black_box(&tiles.destination);
         if held {
-            // Else the bounds of a clamp are loaded before the k loop, whose sums need every register.
-            let destination = black_box(&tiles.destination);
-            return pending::hold(&sums, first_row, destination, &mut *tiles.pending);
+            pending::hold(&sums, first_row, destination, &mut *tiles.pending);
+        } else {
+            store::<V, P, NV>(&sums, first_row, destination);
         }
-        store::<V, P, NV>(&sums, first_row, &tiles.destination);
     }
 }
 
@@ -154,8 +165,6 @@ unsafe fn store<V: Vector, const P: usize, const NV: usize>(
     first_row: usize,
     destination: &Destination<'_, V::Elem>,
 ) {
-    // Else the bounds of a clamp are loaded before the k loop, whose sums need every register.
-    let destination = black_box(destination);
     let whole = first_row + NV * V::LANES <= destination.rows && destination.cols == P;
     // SAFETY: the caller's obligations are passed on.
     unroll!(i in 0..NV * P.div_ceil(V::LANES) => unsafe {

@@ -42,7 +42,7 @@ pub(crate) unsafe fn store_rows<V: Vector>(
     unsafe {
         match (destination.finish, whole) {
             (Finish::Clamp { bias, lo, hi }, Some(cols)) => {
-                let bounded = lo > V::Elem::NEG_INFINITY || hi < V::Elem::INFINITY;
+                let bounded = bounded(lo, hi);
                 let bounds = (V::splat(lo), V::splat(hi));
                 let y = destination.y.add(first_row * destination.row_stride + first_col);
                 let to = (y, destination.row_stride, cols, bias.add(first_row));
@@ -81,6 +81,12 @@ pub(crate) unsafe fn store_rows<V: Vector>(
             }
         }
     }
+}
+
+/// Whether a clamp has bounds.
+#[inline(always)]
+pub(super) fn bounded<T: Element>(lo: T, hi: T) -> bool {
+    lo > T::NEG_INFINITY || hi < T::INFINITY
 }
 
 /// Adds the bias, clamps and stores `cols` columns.
@@ -129,7 +135,7 @@ pub(crate) unsafe fn store_vectors<V: Vector, const N: usize>(
     unsafe {
         match destination.finish {
             Finish::Clamp { bias, lo, hi } => {
-                let bounded = lo > V::Elem::NEG_INFINITY || hi < V::Elem::INFINITY;
+                let bounded = bounded(lo, hi);
                 let (bias, lo, hi) = (V::splat(*bias.add(plane)), V::splat(lo), V::splat(hi));
                 unroll!(i in 0..N => if i < count {
                     let mut sum = sums[i].add(bias);

@@ -220,6 +220,7 @@ macro_rules! kernel_set {
             from_points: $from_points,
             weights_to_points: $weights_to_points,
             shuffled: <$vector as crate::simd::Vector>::SHUFFLED,
+            hides_copies: <$vector as crate::simd::Vector>::HIDES_COPIES,
             finish: $finish,
         };
     };

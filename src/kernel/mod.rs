@@ -110,17 +110,8 @@ pub(crate) struct ChannelTiles<'a, T> {
     pub(crate) destination: Destination<'a, T>,
     /// What the tile before has left to be stored, and this one may leave.
     pub(crate) pending: *mut Pending<T>,
-    /// Whether most tiles' positions lie one beside the other, so that the next tile's will.
+    /// Whether the positions of most tiles lie one beside the other, so that the next tile's will.
     pub(crate) beside: bool,
-}
-
-impl<T> ChannelTiles<'_, T> {
-    /// Whether a tile of `rows` channels leaves its outputs to the next one, which has to have a channel for each.
-    #[inline(always)]
-    fn holds(&self, rows: usize) -> bool {
-        let simple = !matches!(self.destination.finish, Finish::Full { .. });
-        self.beside && simple && self.channels >= rows
-    }
 }
 
 /// What tiles with positions in the lanes ask for ahead of time. It need not exist.
@@ -469,6 +460,8 @@ pub(crate) struct KernelSet<T: 'static> {
     pub(crate) weights_to_points: WeightsToPointsFn<T>,
     /// The largest stride at which rows are not copied element by element.
     pub(crate) shuffled: usize,
+    /// Whether channels-in-lanes tiles may leave their outputs to the next.
+    pub(crate) hides_copies: bool,
     pub(crate) finish: FinishFn<T>,
 }
 

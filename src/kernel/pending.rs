@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::{Destination, Finish, MAX_POSITIONS};
+use super::{Destination, Finish, MAX_POSITIONS, finish};
 use crate::element::Element;
 use crate::simd::{MAX_LANES, Vector};
 
@@ -18,11 +18,11 @@ const AHEAD: usize = 8;
 pub(crate) struct Pending<T> {
     /// `[position][channel]`, with room for `MAX_CHANNELS` of each position.
     outputs: [MaybeUninit<T>; MAX_POSITIONS * MAX_CHANNELS],
-    rows: Rows<T>,
+    waiting: Waiting<T>,
 }
 
 /// Rows of a tile, one for each channel, that are not stored yet.
-pub(super) struct Rows<T> {
+pub(super) struct Waiting<T> {
     from: *const T,
     to: *mut T,
     row_stride: usize,
@@ -30,21 +30,18 @@ pub(super) struct Rows<T> {
     cols: usize,
 }
 
-impl<T> Rows<T> {
-    fn none() -> Self {
-        Self { from: std::ptr::null(), to: std::ptr::null_mut(), row_stride: 0, count: 0, cols: 0 }
-    }
-}
-
 impl<T: Element> Pending<T> {
     pub(crate) fn new() -> Self {
-        Self { outputs: [const { MaybeUninit::uninit() }; MAX_POSITIONS * MAX_CHANNELS], rows: Rows::none() }
+        Self {
+            outputs: [const { MaybeUninit::uninit() }; MAX_POSITIONS * MAX_CHANNELS],
+            waiting: Waiting::none(),
+        }
     }
 
     /// What waits, for the caller to store.
     #[inline(always)]
-    pub(super) fn take(&mut self) -> Rows<T> {
-        std::mem::replace(&mut self.rows, Rows::none())
+    pub(super) fn take(&mut self) -> Waiting<T> {
+        std::mem::replace(&mut self.waiting, Waiting::none())
     }
 
     /// Stores what waits.
@@ -52,15 +49,16 @@ impl<T: Element> Pending<T> {
     /// # Safety
     /// Its destination is still valid.
     pub(crate) unsafe fn flush(&mut self) {
-        let mut rows = self.take();
-        while !rows.is_empty() {
-            // SAFETY: the caller vouches for the destination; the outputs were put here.
-            unsafe { rows.store_next::<0>(|_| {}) }
-        }
+        // SAFETY: the caller vouches for the destination; the outputs were put here.
+        unsafe { self.take().store_all() }
     }
 }
 
-impl<T> Rows<T> {
+impl<T> Waiting<T> {
+    pub(super) fn none() -> Self {
+        Self { from: std::ptr::null(), to: std::ptr::null_mut(), row_stride: 0, count: 0, cols: 0 }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -75,21 +73,34 @@ impl<T> Rows<T> {
             return;
         }
         ask(self.to.wrapping_add(AHEAD * self.row_stride + self.cols - 1));
-        // SAFETY: the caller vouches for `cols` elements of either.
-        unsafe {
-            if self.cols == P {
-                for col in 0..P {
-                    copy(self.from.wrapping_add(col * MAX_CHANNELS), self.to.wrapping_add(col));
-                }
-            } else {
-                for col in 0..self.cols {
-                    copy(self.from.wrapping_add(col * MAX_CHANNELS), self.to.wrapping_add(col));
-                }
-            }
-        }
+        // SAFETY: the caller vouches for `cols` elements of either. A constant number is copied without a loop.
+        unsafe { if self.cols == P { self.copy_columns(P) } else { self.copy_columns(self.cols) } }
         self.from = self.from.wrapping_add(1);
         self.to = self.to.wrapping_add(self.row_stride);
         self.count -= 1;
+    }
+
+    /// Stores all rows.
+    ///
+    /// # Safety
+    /// As [`Waiting::store_next`].
+    pub(super) unsafe fn store_all(mut self) {
+        while !self.is_empty() {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { self.store_next::<0>(|_| {}) }
+        }
+    }
+
+    /// Copies the first columns of the next row.
+    ///
+    /// # Safety
+    /// As [`Waiting::store_next`]; there are so many.
+    #[inline(always)]
+    unsafe fn copy_columns(&self, cols: usize) {
+        for col in 0..cols {
+            // SAFETY: the caller's obligations are passed on.
+            unsafe { copy(self.from.wrapping_add(col * MAX_CHANNELS), self.to.wrapping_add(col)) }
+        }
     }
 }
 
@@ -127,10 +138,7 @@ pub(super) unsafe fn hold<V: Vector, const P: usize, const NV: usize>(
     let outputs = pending.outputs.as_mut_ptr().cast::<V::Elem>();
     let (bias, bounds) = match destination.finish {
         Finish::Partial => (None, None),
-        Finish::Clamp { bias, lo, hi } => {
-            let bounded = lo > V::Elem::NEG_INFINITY || hi < V::Elem::INFINITY;
-            (Some(bias), bounded.then_some((lo, hi)))
-        }
+        Finish::Clamp { bias, lo, hi } => (Some(bias), finish::bounded(lo, hi).then_some((lo, hi))),
         Finish::Full { .. } => return debug_assert!(false, "see ChannelTiles::holds"),
     };
     // SAFETY: the bias is read for rows that there are; there is room for all positions and vectors.
@@ -153,7 +161,7 @@ pub(super) unsafe fn hold<V: Vector, const P: usize, const NV: usize>(
             }
         }
     }
-    pending.rows = Rows {
+    pending.waiting = Waiting {
         from: outputs,
         to: destination.y.wrapping_add(first_row * destination.row_stride),
         row_stride: destination.row_stride,

@@ -5,7 +5,7 @@ use super::machine::{Pace, is_wide, other, pace};
 use super::{Kind, Lowering, Tile, last_tile, row_blocks};
 use crate::caches::{Caches, LINE};
 use crate::element::Element;
-use crate::gemm::blocking::{beside, streamed, whole_lines};
+use crate::gemm::blocking::{apart, beside, streamed, whole_lines};
 use crate::geometry::{Axis, Shape};
 use crate::kernel::{ChannelFamily, KernelSet, PlaneKernel, PositionFamily};
 
@@ -162,19 +162,7 @@ const STRIDED: f64 = 1.12;
 /// 14×16 reaches 124 GFLOP/s, 8×48 on copied rows 137.
 const PLACE: f64 = 0.5;
 
-/// The share of tiles of `p` positions that do not follow each other in the image.
-fn apart(shape: &Shape, p: usize) -> f64 {
-    let width = &shape.axes[2];
-    if width.stride > 1 {
-        1.0
-    } else if shape.is_pointwise() || width.output.is_multiple_of(p) {
-        0.0
-    } else {
-        ((p - 1) as f64 / width.output as f64).min(1.0)
-    }
-}
-
-/// Multiply-adds on padding are skipped; each vector of channels is transposed as it is stored.
+/// Multiply-adds on padding are skipped; each vector of channels is transposed as it is stored, or left to the next tile.
 fn channel_cost<T: Element>(
     shape: &Shape,
     set: &KernelSet<T>,
@@ -193,7 +181,7 @@ fn channel_cost<T: Element>(
     let output = (n as f64) * (shape.out_channels * size_of::<T>()) as f64;
     let transposed =
         if output > Caches::here().l2 as f64 { TRANSPOSED_STORE_BEYOND } else { TRANSPOSED_STORE };
-    let held = |rows: usize| bytes >= 64 && beside(shape, p) && shape.in_channels >= rows;
+    let held = |rows: usize| set.hides_copies && beside(shape, p) && shape.in_channels >= rows;
     let of = |v: usize| {
         let store = if held(v * lanes) { HELD_STORE } else { transposed };
         let of_tile = |p: usize| k_cost(bytes, p * v, (p + v) as f64 + place * p as f64) + list;
