@@ -3,6 +3,7 @@
 use crate::element::Element;
 use crate::error::Result;
 use crate::gemm::blocking::streamed;
+use crate::gemm::depthwise_tiles::Vectors;
 use crate::gemm::partition::Task;
 use crate::gemm::step::{Band, Job, Step};
 use crate::gemm::winograd_tiles::WinogradJob;
@@ -68,6 +69,7 @@ impl<T: Element> Job<'_, T> {
                         step.position_tiles(&mut band);
                     }
                 }
+                Of::Vectors(vectors) => step.depthwise_tiles(vectors),
                 Of::Nothing => step.planes_in_place(),
             }
         }
@@ -85,6 +87,7 @@ struct Tables<'a, T> {
 enum Of<'a, T> {
     Channels { windows: &'a mut [TapWindow], all: &'a mut [Tap], some: &'a mut [Tap] },
     Bands { taps: &'a mut [usize], layout: Layout, to: &'a mut [T] },
+    Vectors(Vectors<'a, T>),
     Nothing,
 }
 
@@ -103,6 +106,15 @@ impl<'a, T: Element> Tables<'a, T> {
                 layout: Layout::default(),
                 to: scratch.take(job.plan.band_len(job.set, tile)),
             },
+            Kind::Depthwise => {
+                let lens = job.plan.vectors(job.set.lanes).expect("a plan of depthwise tiles has bands");
+                Of::Vectors(Vectors {
+                    image: scratch.take(lens.image),
+                    weights: scratch.take(lens.weights),
+                    sums: scratch.take(lens.sums),
+                    windows: scratch.take(lens.windows),
+                })
+            }
             Kind::Planes | Kind::Windows => Of::Nothing,
         };
         Self { filled: None, of }
@@ -125,7 +137,7 @@ impl<'a, T: Element> Tables<'a, T> {
                 *layout = job.plan.layout(set, tile, taps.len);
                 layout.fill_offsets(shape, taps, &mut offsets[..taps.count()]);
             }
-            Of::Nothing => {}
+            Of::Vectors(_) | Of::Nothing => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod blocking;
 mod channel_tiles;
+mod depthwise_tiles;
 pub(crate) mod driver;
 pub(crate) mod partition;
 pub(crate) mod phase_blocks;

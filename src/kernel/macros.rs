@@ -31,7 +31,7 @@ macro_rules! kernel_set {
      })+
      $(one { $($one:ident: $one_kernel:literal / $one_stride:literal, $one_rows:literal),+ })?
      $(any { $($any:ident: $any_rows:literal x $any_cols:literal),+ })?
-     strips $strips:ident: $strip_vectors:literal windows $windows:ident
+     strips $strips:ident: $strip_vectors:literal windows $windows:ident depthwise $depthwise:ident
      rows $rows_fn:ident outer $outer:ident lanewise $lanewise:ident square $square:ident winograd $to_points:ident $from_points:ident $weights_to_points:ident
      finish $finish:ident) => {
         $($(
@@ -104,6 +104,11 @@ macro_rules! kernel_set {
         unsafe fn $windows(windows: &super::Windows<'_, <$vector as crate::simd::Vector>::Elem>) {
             // SAFETY: the caller's obligations are the same.
             unsafe { super::windows::run::<$vector>(windows) }
+        }
+        #[$feature]
+        unsafe fn $depthwise(tiles: &super::Depthwise<'_, <$vector as crate::simd::Vector>::Elem>) {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { super::depthwise::run::<$vector>(tiles) }
         }
         #[$feature]
         unsafe fn $rows_fn(
@@ -212,6 +217,11 @@ macro_rules! kernel_set {
                 run: $strips,
             },
             windows: super::WindowKernel { name: stringify!($windows), run: $windows },
+            depthwise: super::DepthwiseKernel {
+                name: stringify!($depthwise),
+                positions: super::depthwise::most::<$vector>(),
+                run: $depthwise,
+            },
             rows: $rows_fn,
             outer: $outer,
             lanewise: $lanewise,

@@ -15,6 +15,7 @@ use crate::geometry::Axis;
 use crate::isa::{Available, Isa};
 use crate::winograd::WeightTransform;
 use macros::{kernel_set, unroll};
+pub(crate) use depthwise::{Depthwise, room as waiting_room};
 pub(crate) use pending::Pending;
 pub(crate) use rows::{MOST_COPIES, Rows, RowsCopy};
 
@@ -25,6 +26,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod baseline;
 mod channel_lanes;
+mod depthwise;
 mod finish;
 mod lanewise;
 mod macros;
@@ -340,6 +342,7 @@ pub(crate) type FromPointsFn<T> = unsafe fn(&PointOutputs<'_, T>);
 pub(crate) type OuterFn<T> = unsafe fn(&Outer<'_, T>);
 pub(crate) type LanewiseFn<T> = unsafe fn(&Lanewise<'_, T>);
 pub(crate) type SquareFn<T> = unsafe fn(&Square<'_, T>);
+pub(crate) type DepthwiseFn<T> = unsafe fn(&Depthwise<'_, T>);
 pub(crate) type WindowFn<T> = unsafe fn(&Windows<'_, T>);
 pub(crate) type PlaneFn<T> = unsafe fn(&Planes<'_, T>, &Images);
 pub(crate) type StripFn<T> = unsafe fn(&Planes<'_, T>, &Strips<'_>);
@@ -412,6 +415,16 @@ pub(crate) struct WindowKernel<T: 'static> {
     pub(crate) run: WindowFn<T>,
 }
 
+/// An instantiated direct tile with channels in the lanes.
+pub(crate) struct DepthwiseKernel<T: 'static> {
+    pub(crate) name: &'static str,
+    /// Positions of the tile at most.
+    pub(crate) positions: usize,
+    /// # Safety
+    /// As [`PlaneKernel::run`].
+    pub(crate) run: DepthwiseFn<T>,
+}
+
 /// Channels-in-lanes tiles of one number of positions.
 pub(crate) struct ChannelFamily<T: 'static> {
     pub(crate) positions: usize,
@@ -435,6 +448,7 @@ pub(crate) struct KernelSet<T: 'static> {
     pub(crate) planes: &'static [PlaneKernel<T>],
     pub(crate) strips: StripKernel<T>,
     pub(crate) windows: WindowKernel<T>,
+    pub(crate) depthwise: DepthwiseKernel<T>,
     pub(crate) rows: RowsFn<T>,
     /// # Safety
     /// The set's instruction set is available; what the runs, rows and vectors say is valid for reading, `to` for writing, and

@@ -58,6 +58,12 @@ unsafe fn block<V: Vector, const ROWS: bool, const COLS: bool>(
             }
         });
         V::transpose(&mut block);
+        if let (Columns::Step(step), true, true) = (square.columns, COLS, square.whole) {
+            unroll!(i in 0..V::LANES => {
+                block.as_ref()[i].store(to.wrapping_add((first + i).wrapping_mul(step)));
+            });
+            return;
+        }
         unroll!(i in 0..V::LANES => {
             let place = match square.columns {
                 Columns::Step(step) => (first + i).wrapping_mul(step),

@@ -23,6 +23,8 @@ pub(crate) unsafe trait Plain: Copy + 'static {}
 unsafe impl<T: Element> Plain for T {}
 // SAFETY: a number.
 unsafe impl Plain for usize {}
+// SAFETY: numbers.
+unsafe impl Plain for [usize; 2] {}
 // SAFETY: repr(C): an isize, a usize and a u64, which leave no gap on 64-bit targets (asserted in `view`).
 unsafe impl Plain for Tap {}
 // SAFETY: repr(C): an isize and seven usize.

@@ -2,7 +2,7 @@
 
 use super::bands::Choice;
 use super::machine::{Pace, is_wide, other, pace};
-use super::{Kind, Lowering, Tile, last_tile, row_blocks};
+use super::{Kind, Lowering, Tile, depthwise, last_tile, row_blocks};
 use crate::caches::{Caches, LINE};
 use crate::element::Element;
 use crate::gemm::blocking::{apart, beside, streamed, whole_lines};
@@ -22,6 +22,7 @@ pub(super) fn cost<T: Element>(
     let tiles = match (tile.kind, bands) {
         (Kind::Windows, _) => return window_cost(shape, set),
         (Kind::Planes, _) => return PLANE_CALL * call + plane_cost(shape, set, &set.planes[tile.family]),
+        (Kind::Depthwise, Some(choice)) => return call + depthwise::cost(shape, set, choice),
         (Kind::Strips, Some(choice)) => return call + strip_cost(shape, set, choice),
         (_, None) => channel_cost(shape, set, &set.channel[tile.family], tile.largest),
         (_, Some(choice)) => position_cost(shape, set, &set.position[tile.family], tile.largest, choice),

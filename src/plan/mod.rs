@@ -2,6 +2,7 @@
 
 mod bands;
 mod cost;
+mod depthwise;
 mod display;
 mod machine;
 mod phased;
@@ -20,6 +21,7 @@ use crate::pack::bands::{Bands, Layout};
 use crate::pack::buffer::lines_for;
 use crate::pack::taps::TapWindow;
 use cost::cost;
+pub(crate) use depthwise::Vectors;
 pub(crate) use phased::{InputPlan, Manner, Phased, Planned};
 pub(crate) use tile::{Kind, Tile, Tiling, last_tile, row_blocks};
 use tile::{candidates, direct, direct_tiles};
@@ -221,6 +223,7 @@ impl Plan {
             Kind::Positions | Kind::Strips => {
                 lines_for::<usize>(taps) + lines_for::<T>(self.band_len(set, tile))
             }
+            Kind::Depthwise => self.vectors(set.lanes).map_or(0, |vectors| vectors.lines::<T>()),
             Kind::Planes | Kind::Windows => 0,
         }
     }
@@ -237,6 +240,11 @@ impl Plan {
         let Blocking { channels, taps } = self.blocking;
         let channels = channels * self.planes_in_band(set, tile);
         self.bands.map_or(0, |bands| bands::len(&self.shape, bands, tile.widths(set), channels, taps))
+    }
+
+    /// What depthwise tiles need of scratch.
+    pub(crate) fn vectors(&self, lanes: usize) -> Option<Vectors> {
+        self.bands.map(|bands| Vectors::new(&self.shape, bands, lanes))
     }
 
     /// Output planes whose input channels lie in a band together.
@@ -349,7 +357,7 @@ fn lowerings(shape: &Shape, tile: Tile, forced: Option<Lowering>) -> impl Iterat
     let (in_place, packed) = match tile.kind {
         Kind::Channels | Kind::Planes | Kind::Windows => (true, false),
         Kind::Positions => (shape.is_pointwise(), true),
-        Kind::Strips => (false, true),
+        Kind::Strips | Kind::Depthwise => (false, true),
     };
     [(Lowering::InPlace, in_place), (Lowering::Packed, packed)]
         .into_iter()

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::bands::{self, Choice, Widths};
-use super::{Lowering, Orientation, Tuning};
+use super::{Lowering, Orientation, Tuning, depthwise};
 use crate::element::Element;
 use crate::gemm::partition::{Grid, Pieces};
 use crate::geometry::{Axis, Shape};
@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Planes,
     /// Direct: vectors of one output plane, which read copied rows.
     Strips,
+    /// Direct: rows of a vector of output planes, each of which reads one image plane.
+    Depthwise,
     /// Direct: all of a small problem, in one part.
     Windows,
 }
@@ -53,6 +55,9 @@ const FEW_TILES: usize = 8;
 /// keep shares equal, but are slower: 3×3 64→64 14² in two threads 366 → 503 GFLOP/s where 28 tiles make two shares.
 const SHARE_TILES: usize = 6;
 
+/// Rows of a vector of output planes that are not cut: a cut transposes the rows again that both sides read.
+const DEPTHWISE_ROWS: usize = 8;
+
 impl Tiling {
     /// A vector of channels takes its time however few they are, and so does a tile of positions.
     pub(super) fn new<T: Element>(
@@ -62,7 +67,7 @@ impl Tiling {
         bands: Option<Bands>,
     ) -> Self {
         let [mut channels, positions] = tile.extents(set);
-        let in_lanes = tile.kind == Kind::Channels;
+        let in_lanes = matches!(tile.kind, Kind::Channels | Kind::Depthwise);
         let (lanes, mut step) = if in_lanes { (set.lanes, 1) } else { (1, positions) };
         let mut channels_outer = in_lanes;
         if tile.kind == Kind::Positions {
@@ -82,6 +87,7 @@ impl Tiling {
                 (width.saturating_mul(set.planes[tile.family].rows * shape.axes[1].dilation), width)
             }
             Kind::Strips => (width * set.strips.vectors, width),
+            Kind::Depthwise => (width.saturating_mul(DEPTHWISE_ROWS), width),
             Kind::Windows => (shape.out_plane().max(1), 1),
             _ if strips => (width, width),
             _ => (positions, step),
@@ -90,7 +96,7 @@ impl Tiling {
             let positions = Pieces { len: shape.out_plane(), piece: positions, step };
             if tile.is_direct() {
                 // Channels are counted through all groups.
-                let channels = Pieces { len: shape.groups * shape.out_channels, piece, step: 1 };
+                let channels = Pieces { len: shape.groups * shape.out_channels, piece, step: lanes };
                 return Grid::new(shape.batch, 1, channels, positions, true);
             }
             let channels = Pieces { len: shape.out_channels, piece, step: lanes };
@@ -115,17 +121,18 @@ impl Tile {
             Kind::Positions => set.position[self.family].by_log2_rows[self.largest].name,
             Kind::Planes => set.planes[self.family].name,
             Kind::Strips => set.strips.name,
+            Kind::Depthwise => set.depthwise.name,
             Kind::Windows => set.windows.name,
         }
     }
 
     pub(super) fn is_direct(self) -> bool {
-        matches!(self.kind, Kind::Planes | Kind::Strips | Kind::Windows)
+        matches!(self.kind, Kind::Planes | Kind::Strips | Kind::Depthwise | Kind::Windows)
     }
 
     pub(super) fn orientation(self) -> Orientation {
         match self.kind {
-            Kind::Channels => Orientation::ChannelsInLanes,
+            Kind::Channels | Kind::Depthwise => Orientation::ChannelsInLanes,
             Kind::Positions | Kind::Planes | Kind::Strips | Kind::Windows => Orientation::PositionsInLanes,
         }
     }
@@ -151,6 +158,9 @@ impl Tile {
         lowering: Lowering,
         tuning: Tuning,
     ) -> Option<Choice> {
+        if self.kind == Kind::Depthwise {
+            return depthwise::bands(shape, set, tuning).map(|bands| depthwise::choice(shape, bands));
+        }
         let in_place = lowering == Lowering::InPlace;
         let reads_bands = matches!(self.kind, Kind::Positions | Kind::Strips);
         reads_bands.then(|| bands::choose(shape, self.widths(set), in_place, tuning))
@@ -166,6 +176,7 @@ impl Tile {
                 [1, kernel.rows * kernel.columns]
             }
             Kind::Strips => [1, set.strips.vectors * set.lanes],
+            Kind::Depthwise => [set.lanes, set.depthwise.positions],
             Kind::Windows => [1, set.lanes],
         }
     }
@@ -207,6 +218,7 @@ pub(super) fn direct<T: Element>(
                 let reaches = kernel.apart || width.dilation == 1;
                 in_place && made_for && reaches && [height.stride, width.stride] == [kernel.stride; 2]
             }
+            Kind::Depthwise => depthwise::bands(&shape, set, Tuning::default()).is_some(),
             Kind::Strips => raw && bands::fits_whole(&shape, tile.widths(set)),
             _ => raw,
         }
@@ -216,7 +228,7 @@ pub(super) fn direct<T: Element>(
 /// Every direct tile of `set`.
 pub(super) fn direct_tiles<T: Element>(set: &'static KernelSet<T>) -> impl Iterator<Item = Tile> + use<T> {
     let planes = (0..set.planes.len()).map(|family| Tile { kind: Kind::Planes, family, largest: 0 });
-    planes.chain([Kind::Strips, Kind::Windows].map(|kind| Tile { kind, family: 0, largest: 0 }))
+    planes.chain([Kind::Strips, Kind::Depthwise, Kind::Windows].map(|kind| Tile { kind, family: 0, largest: 0 }))
 }
 
 /// Every tile of the GEMM of `set`.

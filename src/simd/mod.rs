@@ -167,6 +167,23 @@ pub(crate) trait Vector: Copy {
     fn square(self) -> Self::Square;
     /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
     fn transpose(square: &mut Self::Square);
+
+    /// Lane `i` of vector `j` becomes element `j` of row `i`.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`]; each of `LANES` rows is valid for reading `LANES` elements.
+    #[inline(always)]
+    unsafe fn load_columns(row: impl Fn(usize) -> *const Self::Elem) -> Self::Square {
+        // SAFETY: the caller's obligations are passed on.
+        unsafe {
+            let mut square = Self::splat(Self::Elem::ZERO).square();
+            for (i, vector) in square.as_mut().iter_mut().enumerate() {
+                *vector = Self::load(row(i));
+            }
+            Self::transpose(&mut square);
+            square
+        }
+    }
 }
 
 /// Makes what [`Vector::stream`] wrote visible to others before anything that is written later.
