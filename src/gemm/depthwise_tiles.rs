@@ -3,12 +3,16 @@
 
 use std::ops::Range;
 
+use crate::caches::LINE;
 use crate::element::Element;
 use crate::gemm::step::{Place, Step};
 use crate::geometry::Axis;
 use crate::kernel::{Columns, Depthwise, Destination, Square};
 use crate::pack::bands::Rectangle;
 use crate::simd::MAX_LANES;
+
+/// Bytes of a row of the image that are asked for ahead of what is transposed. Measured: 1.00 to 1.05 times as fast as without.
+const AHEAD: usize = 2 * LINE;
 
 /// Scratch of a thread.
 pub(super) struct Vectors<'a, T> {
@@ -74,25 +78,32 @@ impl<T: Element> Step<'_, T> {
         let [d, h, w] = band.at;
         let taps = depth.taps(d);
         let (rows, cols) = (reach(height, h, band.rows), reach(width, w, band.cols));
-        let plane = rows.len() * cols.len() * lanes;
+        let extent = rows.len() * cols.len() * lanes;
         // Channels of the image, of which several of the output may read one.
         let image = self.x().wrapping_add(rows.start * width.input + cols.start);
-        let planes: [usize; MAX_LANES] = std::array::from_fn(|i| {
-            ((channels.start + i) / shape.out_channels).wrapping_mul(shape.in_plane())
+        let (mut plane, mut within) =
+            (channels.start / shape.out_channels * shape.in_plane(), channels.start % shape.out_channels);
+        let planes: [usize; MAX_LANES] = std::array::from_fn(|_| {
+            let of_channel = plane;
+            within += 1;
+            if within == shape.out_channels {
+                (plane, within) = (plane.wrapping_add(shape.in_plane()), 0);
+            }
+            of_channel
         });
         let whole = cols.len() == width.input;
-        if plane > 0 {
+        if extent > 0 {
             for (i, tap) in taps.clone().enumerate() {
                 let at = depth.read(d, tap).unwrap_or(0) * height.input * width.input;
                 let square = Square {
                     from: image.wrapping_add(at),
                     rows: &planes[..channels.len()],
                     cols: if whole { rows.len() * cols.len() } else { cols.len() },
-                    next: 0,
+                    next: AHEAD / size_of::<T>(),
                     count: if whole { 1 } else { rows.len() },
                     from_next: width.input,
                     to_next: cols.len() * lanes,
-                    to: vectors.image[i * plane..][..plane].as_mut_ptr(),
+                    to: vectors.image[i * extent..][..extent].as_mut_ptr(),
                     columns: Columns::Step(lanes),
                     whole: true,
                     add: false,
@@ -112,7 +123,7 @@ impl<T: Element> Step<'_, T> {
         let tiles = Depthwise {
             x: vectors.image.as_ptr(),
             first: [rows.start, cols.start],
-            x_depth: plane,
+            x_depth: extent,
             x_row: cols.len() * lanes,
             depths: taps.len(),
             w: vectors.weights[w..].as_ptr(),

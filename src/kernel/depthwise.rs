@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Destination, finish, unroll};
+use super::{Destination, Finish, finish, unroll};
 use crate::geometry::Axis;
 use crate::simd::Vector;
 
@@ -53,24 +53,6 @@ pub(crate) const fn most<V: Vector>() -> usize {
 /// room, and the destination is valid for writing.
 #[inline(always)]
 pub(crate) unsafe fn run<V: Vector>(tiles: &Depthwise<'_, V::Elem>) {
-    let Axis { stride, dilation, .. } = tiles.axes[1];
-    // SAFETY: the caller's obligations are passed on.
-    unsafe {
-        match (stride, dilation) {
-            (1, 1) => rows::<V, 1, true>(tiles),
-            (2, 1) => rows::<V, 2, true>(tiles),
-            (1, _) => rows::<V, 1, false>(tiles),
-            _ => rows::<V, 0, false>(tiles),
-        }
-    }
-}
-
-/// With `S` columns from a window to the next, or any number if 0. `BESIDE`: one from a tap to the next.
-///
-/// # Safety
-/// As [`run`].
-#[inline(always)]
-unsafe fn rows<V: Vector, const S: usize, const BESIDE: bool>(tiles: &Depthwise<'_, V::Elem>) {
     let height = &tiles.axes[0];
     let step = tiles.cols.div_ceil(tiles.cols.div_ceil(const { most::<V>() }));
     let end = tiles.at[0] + tiles.rows;
@@ -83,7 +65,7 @@ unsafe fn rows<V: Vector, const S: usize, const BESIDE: bool>(tiles: &Depthwise<
             let cols = col..tiles.cols.min(col + step);
             let to = tiles.sums.wrapping_add((waiting + col) * V::LANES);
             // SAFETY: the caller's obligations are passed on; there is room for a tile.
-            unsafe { tile::<V, S, BESIDE>(tiles, (y * tiles.x_row, &taps), cols, to) }
+            unsafe { tile::<V>(tiles, (y * tiles.x_row, &taps), cols, to) }
             col += step;
         }
         waiting += tiles.cols;
@@ -107,7 +89,7 @@ unsafe fn rows<V: Vector, const S: usize, const BESIDE: bool>(tiles: &Depthwise<
 /// # Safety
 /// As [`run`]; `to` has room for a tile.
 #[inline(always)]
-unsafe fn tile<V: Vector, const S: usize, const BESIDE: bool>(
+unsafe fn tile<V: Vector>(
     tiles: &Depthwise<'_, V::Elem>,
     rows: (usize, &Range<usize>),
     cols: Range<usize>,
@@ -116,16 +98,39 @@ unsafe fn tile<V: Vector, const S: usize, const BESIDE: bool>(
     // SAFETY: the caller's obligations are passed on.
     unsafe {
         match cols.len() {
-            15.. if most::<V>() > 8 => accumulate::<V, 16, S, BESIDE>(tiles, rows, cols, to),
-            9.. if most::<V>() > 8 => accumulate::<V, 14, S, BESIDE>(tiles, rows, cols, to),
-            8 => accumulate::<V, 8, S, BESIDE>(tiles, rows, cols, to),
-            _ => accumulate::<V, 7, S, BESIDE>(tiles, rows, cols, to),
+            15.. if most::<V>() > 8 => tile_of::<V, 16>(tiles, rows, cols, to),
+            9.. if most::<V>() > 8 => tile_of::<V, 14>(tiles, rows, cols, to),
+            8 => tile_of::<V, 8>(tiles, rows, cols, to),
+            _ => tile_of::<V, 7>(tiles, rows, cols, to),
         }
     }
 }
 
 /// # Safety
 /// As [`tile`]; `cols` has at most `P`.
+#[inline(always)]
+unsafe fn tile_of<V: Vector, const P: usize>(
+    tiles: &Depthwise<'_, V::Elem>,
+    rows: (usize, &Range<usize>),
+    cols: Range<usize>,
+    to: *mut V::Elem,
+) {
+    let Axis { stride, dilation, .. } = tiles.axes[1];
+    // SAFETY: the caller's obligations are passed on.
+    unsafe {
+        match (stride, dilation) {
+            (1, 1) => accumulate::<V, P, 1, true>(tiles, rows, cols, to),
+            (2, 1) => accumulate::<V, P, 2, true>(tiles, rows, cols, to),
+            (1, _) => accumulate::<V, P, 1, false>(tiles, rows, cols, to),
+            _ => accumulate::<V, P, 0, false>(tiles, rows, cols, to),
+        }
+    }
+}
+
+/// With `S` columns from a window to the next, or any number if 0. `BESIDE`: one from a tap to the next.
+///
+/// # Safety
+/// As [`tile_of`].
 #[inline(always)]
 unsafe fn accumulate<V: Vector, const P: usize, const S: usize, const BESIDE: bool>(
     tiles: &Depthwise<'_, V::Elem>,
@@ -269,13 +274,17 @@ unsafe fn each_tap<V: Vector, const P: usize, const S: usize>(
 #[inline(always)]
 unsafe fn store<V: Vector>(tiles: &Depthwise<'_, V::Elem>, first: usize, count: usize) {
     let destination = &tiles.destination;
-    for done in (0..count).step_by(V::LANES) {
-        let whole = (done + V::LANES <= count && destination.rows == V::LANES).then_some(V::LANES);
+    let rows = destination.rows == V::LANES;
+    // What is stored twice is the same, unless it is added to what is there.
+    let again = !matches!(destination.finish, Finish::Full { .. }) && count >= V::LANES;
+    for at in (0..count).step_by(V::LANES) {
+        let at = if again { at.min(count - V::LANES) } else { at };
+        let whole = (at + V::LANES <= count && rows).then_some(V::LANES);
         // SAFETY: the caller's obligations are passed on; behind the last sum there is room for a vector of them.
         unsafe {
-            let sums = tiles.sums.wrapping_add(done * V::LANES).cast_const();
+            let sums = tiles.sums.wrapping_add(at * V::LANES).cast_const();
             let square = V::load_columns(|i| sums.wrapping_add(i * V::LANES));
-            finish::store_rows(square.as_ref(), 0, first + done, whole, destination);
+            finish::store_rows(square.as_ref(), 0, first + at, whole, destination);
         }
     }
 }

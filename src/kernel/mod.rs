@@ -14,8 +14,8 @@ use crate::epilogue::Epilogue;
 use crate::geometry::Axis;
 use crate::isa::{Available, Isa};
 use crate::winograd::WeightTransform;
-use macros::{kernel_set, unroll};
 pub(crate) use depthwise::{Depthwise, room as waiting_room};
+use macros::{kernel_set, unroll};
 pub(crate) use pending::Pending;
 pub(crate) use rows::{MOST_COPIES, Rows, RowsCopy};
 

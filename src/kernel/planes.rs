@@ -57,7 +57,11 @@ unsafe fn tiles<
             *known = Columns::new::<K, S, C, ONE>(planes, images, i * step);
         }
         // What is the same for a row of narrow planes is computed once for several of them.
-        let together = if columns == 1 { TOGETHER } else { 1 };
+        let together = match (columns, planes.ahead) {
+            (1, true) if asks::<V, K, S>() => (ASKED / (R * S * S * C)).max(1),
+            (1, _) => TOGETHER,
+            _ => 1,
+        };
         for first in (0..planes.count).step_by(together) {
             for phase in 0..apart.min(planes.rows) {
                 for row in (phase..planes.rows).step_by(R * apart) {
@@ -80,8 +84,9 @@ unsafe fn tiles<
     }
 }
 
-/// Narrow planes that are computed together.
+/// Narrow planes that are computed together; and lines that their tiles ask for at most, so that these still are in L1 when they are read.
 const TOGETHER: usize = 16;
+const ASKED: usize = 16;
 
 /// Columns of tiles whose masks are made once.
 const KNOWN: usize = 8;
@@ -228,8 +233,7 @@ unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize, const 
     let x = black_box(x.wrapping_offset(rows.x.wrapping_add(columns.left)));
     let w = planes.w.wrapping_add(plane * planes.channels * planes.w_channel);
     let pitch = [images.input[1] * apart, images.dilation[1]];
-    // Shorter vectors and larger kernels take longer than memory does.
-    if planes.ahead && const { V::LANES * size_of::<V::Elem>() >= LINE && K < 5 } {
+    if planes.ahead && asks::<V, K, S>() {
         ask::<V, K, S, R, C>(x, pitch[0]);
     }
     // SAFETY: the caller's obligations are passed on; `columns` has the lanes that read inside the image.
@@ -347,6 +351,11 @@ where
         }
         sums
     }
+}
+
+/// Whether tiles ask for what comes next: else shorter vectors and larger kernels take longer than memory does.
+const fn asks<V: Vector, const K: usize, const S: usize>() -> bool {
+    (V::LANES * size_of::<V::Elem>() >= LINE || S > 1) && K < 5
 }
 
 /// Asks for the rows that the tile below the one whose first window begins at `x` reads and this one does not. Not inlined: tiles that do

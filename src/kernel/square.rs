@@ -22,8 +22,11 @@ pub(crate) unsafe fn run<V: Vector>(square: &Square<'_, V::Elem>) {
                     (false, true) => block::<V, false, false>(square, places, first),
                 }
             }
-            if whole < square.cols {
-                block::<V, false, false>(square, places, whole);
+            match (whole < square.cols, all && !square.add && whole > 0) {
+                // Columns that are written twice take less than some that are not there.
+                (true, true) => block::<V, true, true>(square, places, square.cols - V::LANES),
+                (true, false) => block::<V, false, false>(square, places, whole),
+                (false, _) => {}
             }
         }
     }

@@ -268,6 +268,11 @@ const PLANE_HALF_BROADCAST: f64 = 1.0;
 const ONE_WIDE: f64 = 0.72;
 const ONE: f64 = 1.25;
 
+/// Picking a vector's columns at a stride, beside the multiply-adds where vectors of 512 bits do it in one shuffle, beside the loads where
+/// shorter ones take several. Measured on 3×3 and 5×5 s2, 7² to 56².
+const PLANE_SHUFFLE: f64 = 0.7;
+const PLANE_SHORT_SHUFFLE: f64 = 2.0;
+
 /// Setting up a tile that is made for any kernel, and a row that it reads.
 const ANY_SETUP: f64 = 10.0;
 const ANY_ROW: f64 = 3.0;
@@ -313,11 +318,27 @@ fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKerne
         (false, true) => ONE_WIDE,
         (false, false) => ONE,
     };
-    let channel =
-        share * one * computed * (loads + broadcasts).max(sums) * if l1 { 1.0 } else { PLANE_BEYOND };
+    // Of vectors of a row, at strides that take them apart, one for each column of taps.
+    let shuffles = if kernel.stride > 1 { (reads * kernel.vectors * kernel_width) as f64 } else { 0.0 };
+    let [beside_loads, beside_sums] = match pace(bytes) {
+        Pace::Short if bytes < set.lanes * size_of::<T>() => [0.0, PLANE_SHUFFLE],
+        Pace::Short => [PLANE_SHORT_SHUFFLE, 0.0],
+        Pace::One => [0.0, PLANE_SHUFFLE],
+        Pace::Two => [0.0, 0.0],
+    };
+    let read = loads + broadcasts + beside_loads * shuffles;
+    let channel = share
+        * one
+        * computed
+        * read.max(sums + beside_sums * shuffles)
+        * if l1 { 1.0 } else { PLANE_BEYOND };
     let store = setup + PLANE_STORE * (kernel.rows * kernel.vectors) as f64;
     tiles * (planes as f64 * channel + store)
 }
+
+/// How much longer rows take at a stride that are copied for a few multiply-adds each. Measured on 3×3 and 5×5 s2.
+const SHORT_STRIDED_STRIPS: f64 = 3.0;
+const STRIDED_STRIPS: f64 = 1.5;
 
 /// The rest of a vector of a direct tile that reads copied rows.
 const STRIP_VECTOR: f64 = 6.0;
@@ -325,7 +346,12 @@ const STRIP_VECTOR: f64 = 6.0;
 /// Each output channel reads all input channels.
 fn strip_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, choice: &Choice) -> f64 {
     let vector = load_cost::<T>(set.lanes) * shape.k() as f64 + STRIP_VECTOR;
-    choice.vectors * shape.out_channels as f64 * vector + choice.copying
+    let copying = match pace(set.lanes * size_of::<T>()) {
+        _ if shape.axes[2].stride == 1 => 1.0,
+        Pace::Short => SHORT_STRIDED_STRIPS,
+        _ => STRIDED_STRIPS,
+    };
+    choice.vectors * shape.out_channels as f64 * vector + copying * choice.copying
 }
 
 /// A multiply-add that waits for the one before, and the rest of a vector, of the tile for small problems.
@@ -344,7 +370,7 @@ pub(super) fn inside(shape: &Shape) -> f64 {
     shape.axes.iter().map(inside_axis).product()
 }
 
-fn inside_axis(axis: &Axis) -> f64 {
+pub(super) fn inside_axis(axis: &Axis) -> f64 {
     // In floating point: an empty batch may be one of images as large as can be.
     let inside: f64 = (0..axis.kernel).map(|k| axis.windows(k).len() as f64).sum();
     inside / (axis.kernel as f64 * axis.output as f64)

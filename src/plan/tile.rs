@@ -228,7 +228,11 @@ pub(super) fn direct<T: Element>(
 /// Every direct tile of `set`.
 pub(super) fn direct_tiles<T: Element>(set: &'static KernelSet<T>) -> impl Iterator<Item = Tile> + use<T> {
     let planes = (0..set.planes.len()).map(|family| Tile { kind: Kind::Planes, family, largest: 0 });
-    planes.chain([Kind::Strips, Kind::Depthwise, Kind::Windows].map(|kind| Tile { kind, family: 0, largest: 0 }))
+    planes.chain([Kind::Strips, Kind::Depthwise, Kind::Windows].map(|kind| Tile {
+        kind,
+        family: 0,
+        largest: 0,
+    }))
 }
 
 /// Every tile of the GEMM of `set`.

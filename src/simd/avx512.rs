@@ -340,36 +340,6 @@ impl Vector for F32 {
     }
 
     #[inline(always)]
-    unsafe fn load_columns(row: impl Fn(usize) -> *const f32) -> [Self; 16] {
-        // 128-bit quarters are put in place as they are loaded, which leaves pairs of lanes and pairs of pairs: 32 shuffles.
-        // SAFETY: the caller's obligations are passed on.
-        unsafe {
-            let mut m = [Self(_mm512_setzero_ps()); 16];
-            for c in 0..4 {
-                // In quarter k, the columns from 4·c on of row 4·k + i.
-                let mut q = [_mm512_setzero_pd(); 4];
-                for (i, q) in q.iter_mut().enumerate() {
-                    let quarter = |k: usize| _mm_loadu_ps(row(4 * k + i).wrapping_add(4 * c));
-                    let a = _mm512_castps128_ps512(quarter(0));
-                    let a = _mm512_mask_broadcast_f32x4(a, 0x00f0, quarter(1));
-                    let a = _mm512_mask_broadcast_f32x4(a, 0x0f00, quarter(2));
-                    *q = _mm512_castps_pd(_mm512_mask_broadcast_f32x4(a, 0xf000, quarter(3)));
-                }
-                let pair = |i: usize, j: usize| [_mm512_castpd_ps(q[i]), _mm512_castpd_ps(q[j])];
-                let [a, b] = pair(0, 1);
-                let (lo, hi) = (_mm512_castps_pd(_mm512_unpacklo_ps(a, b)), _mm512_castps_pd(_mm512_unpackhi_ps(a, b)));
-                let [a, b] = pair(2, 3);
-                let (lo2, hi2) = (_mm512_castps_pd(_mm512_unpacklo_ps(a, b)), _mm512_castps_pd(_mm512_unpackhi_ps(a, b)));
-                m[4 * c].0 = _mm512_castpd_ps(_mm512_unpacklo_pd(lo, lo2));
-                m[4 * c + 1].0 = _mm512_castpd_ps(_mm512_unpackhi_pd(lo, lo2));
-                m[4 * c + 2].0 = _mm512_castpd_ps(_mm512_unpacklo_pd(hi, hi2));
-                m[4 * c + 3].0 = _mm512_castpd_ps(_mm512_unpackhi_pd(hi, hi2));
-            }
-            m
-        }
-    }
-
-    #[inline(always)]
     fn transpose(m: &mut [Self; 16]) {
         // Pairs of lanes, pairs of pairs, then 128-bit quarters twice: 64 shuffles.
         // SAFETY: the vectors prove the instruction set.
