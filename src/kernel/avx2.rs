@@ -23,7 +23,7 @@ kernel_set! {
         avx2_f32_direct_5s1_4x8: 5/1, 4 x 1,
         avx2_f32_direct_5s2_4x8: 5/2, 4 x 1
     }
-    strips avx2_f32_direct_copied_8x8: 8 windows avx2_f32_direct_small_1x8 depthwise avx2_f32_depthwise_8x8
+    strips avx2_f32_direct_copied_8x8: 8 windows avx2_f32_direct_small_1x8 depthwise avx2_f32_direct_depthwise_8x8
     rows rows_f32 outer outer_f32 lanewise lanewise_f32 square square_f32
     winograd to_points_f32 from_points_f32 weights_to_points_f32
     finish finish_f32
@@ -47,7 +47,7 @@ kernel_set! {
         avx2_f64_direct_5s1_4x4: 5/1, 4 x 1,
         avx2_f64_direct_5s2_4x4: 5/2, 4 x 1
     }
-    strips avx2_f64_direct_copied_8x4: 8 windows avx2_f64_direct_small_1x4 depthwise avx2_f64_depthwise_8x4
+    strips avx2_f64_direct_copied_8x4: 8 windows avx2_f64_direct_small_1x4 depthwise avx2_f64_direct_depthwise_8x4
     rows rows_f64 outer outer_f64 lanewise lanewise_f64 square square_f64
     winograd to_points_f64 from_points_f64 weights_to_points_f64
     finish finish_f64

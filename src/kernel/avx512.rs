@@ -45,7 +45,7 @@ kernel_set! {
         avx512_f32_direct_s1_2x32: 2 x 2,
         avx512_f32_direct_s1_1x64: 1 x 4
     }
-    strips avx512_f32_direct_copied_8x16: 8 windows avx512_f32_direct_small_1x16 depthwise avx512_f32_depthwise_16x16
+    strips avx512_f32_direct_copied_8x16: 8 windows avx512_f32_direct_small_1x16 depthwise avx512_f32_direct_depthwise_16x16
     rows rows_f32 outer outer_f32 lanewise lanewise_f32 square square_f32
     winograd to_points_f32 from_points_f32 weights_to_points_f32
     finish finish_f32
@@ -77,7 +77,7 @@ kernel_set! {
         avx512_f64_direct_s1_2x16: 2 x 2,
         avx512_f64_direct_s1_1x32: 1 x 4
     }
-    strips avx512_f64_direct_copied_8x8: 8 windows avx512_f64_direct_small_1x8 depthwise avx512_f64_depthwise_16x8
+    strips avx512_f64_direct_copied_8x8: 8 windows avx512_f64_direct_small_1x8 depthwise avx512_f64_direct_depthwise_16x8
     rows rows_f64 outer outer_f64 lanewise lanewise_f64 square square_f64
     winograd to_points_f64 from_points_f64 weights_to_points_f64
     finish finish_f64

@@ -282,6 +282,10 @@ unsafe fn store<V: Vector>(tiles: &Depthwise<'_, V::Elem>, first: usize, count: 
         let whole = (at + V::LANES <= count && rows).then_some(V::LANES);
         // SAFETY: the caller's obligations are passed on; behind the last sum there is room for a vector of them.
         unsafe {
+            // Left over from other sums, they might be denormal.
+            for rest in count..at + V::LANES {
+                V::splat(V::Elem::default()).store(tiles.sums.wrapping_add(rest * V::LANES));
+            }
             let sums = tiles.sums.wrapping_add(at * V::LANES).cast_const();
             let square = V::load_columns(|i| sums.wrapping_add(i * V::LANES));
             finish::store_rows(square.as_ref(), 0, first + at, whole, destination);

@@ -21,7 +21,7 @@ kernel_set! {
         neon_f32_direct_5s1_4x4: 5/1, 4 x 1,
         neon_f32_direct_5s2_4x4: 5/2, 4 x 1
     }
-    strips neon_f32_direct_copied_8x4: 8 windows neon_f32_direct_small_1x4 depthwise neon_f32_depthwise_16x4
+    strips neon_f32_direct_copied_8x4: 8 windows neon_f32_direct_small_1x4 depthwise neon_f32_direct_depthwise_16x4
     rows rows_f32 outer outer_f32 lanewise lanewise_f32 square square_f32
     winograd to_points_f32 from_points_f32 weights_to_points_f32
     finish finish_f32
@@ -44,7 +44,7 @@ kernel_set! {
         neon_f64_direct_5s1_4x2: 5/1, 4 x 1,
         neon_f64_direct_5s2_4x2: 5/2, 4 x 1
     }
-    strips neon_f64_direct_copied_8x2: 8 windows neon_f64_direct_small_1x2 depthwise neon_f64_depthwise_16x2
+    strips neon_f64_direct_copied_8x2: 8 windows neon_f64_direct_small_1x2 depthwise neon_f64_direct_depthwise_16x2
     rows rows_f64 outer outer_f64 lanewise lanewise_f64 square square_f64
     winograd to_points_f64 from_points_f64 weights_to_points_f64
     finish finish_f64

@@ -17,7 +17,7 @@ kernel_set! {
         portable_f32_direct_3s1_4x8: 3/1, 4 x 1,
         portable_f32_direct_3s2_4x8: 3/2, 4 x 1
     }
-    strips portable_f32_direct_copied_4x8: 4 windows portable_f32_direct_small_1x8 depthwise portable_f32_depthwise_8x8
+    strips portable_f32_direct_copied_4x8: 4 windows portable_f32_direct_small_1x8 depthwise portable_f32_direct_depthwise_8x8
     rows rows_f32 outer outer_f32 lanewise lanewise_f32 square square_f32
     winograd to_points_f32 from_points_f32 weights_to_points_f32
     finish finish_f32
@@ -36,7 +36,7 @@ kernel_set! {
         portable_f64_direct_3s1_4x4: 3/1, 4 x 1,
         portable_f64_direct_3s2_4x4: 3/2, 4 x 1
     }
-    strips portable_f64_direct_copied_4x4: 4 windows portable_f64_direct_small_1x4 depthwise portable_f64_depthwise_8x4
+    strips portable_f64_direct_copied_4x4: 4 windows portable_f64_direct_small_1x4 depthwise portable_f64_direct_depthwise_8x4
     rows rows_f64 outer outer_f64 lanewise lanewise_f64 square square_f64
     winograd to_points_f64 from_points_f64 weights_to_points_f64
     finish finish_f64
