@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Expected, Extras, Problem, announce, direct_ways, reduced};
-use convgemm::{Activation, Algorithm, Conv2d, Element, Error, Isa, Lowering, Params, Workspace};
+use convgemm::{
+    Activation, Algorithm, Conv2d, Element, Error, Isa, Lowering, Orientation, Params, Workspace,
+};
 
 /// One problem with every direct tile that applies; where a group has one output channel, fewer than any vector has lanes, there has to
 /// be one for each instruction set.
@@ -77,6 +79,28 @@ fn one_and_three_axes_on_every_isa() {
             let params = params.stride([stride; 3]).dilation([dilation; 3]).padding([padding; 3]);
             for extent in [[5, 9, 12], [8, 7, 35]] {
                 check::<f32, 3>(params, 1, extent, &Extras::all());
+            }
+        }
+    }
+}
+
+/// Vectors of channels that are not full, several output channels of one, planes larger than what is transposed at a time: several bands of
+/// rows, and rows in several parts.
+#[test]
+fn channels_in_lanes_on_every_isa() {
+    announce("channels_in_lanes");
+    let extras = Extras { activation: Activation::Relu, ..Extras::all() };
+    for (c_in, c_out) in [(17, 17), (5, 15), (3, 21)] {
+        for (kernel, stride, dilation) in [(7, 1, 1), (5, 2, 1), (4, 3, 1), (3, 1, 4), (9, 2, 1)] {
+            let layer =
+                Params::<1>::new(c_in, c_out, [kernel]).groups(c_in).stride([stride]).dilation([dilation]);
+            check::<f32, 1>(layer.padding([kernel / 2]), 1, [if reduced() { 4200 } else { 9001 }], &extras);
+            let layer = Params::<2>::new(c_in, c_out, [kernel; 2]).groups(c_in);
+            let layer = layer.stride([stride; 2]).dilation([dilation; 2]).padding([kernel / 2, kernel / 2]);
+            let extents: &[_] = if reduced() { &[[7, 7]] } else { &[[7, 7], [14, 15], [130, 40]] };
+            for &extent in extents {
+                check::<f32, 2>(layer, 1, extent, &extras);
+                check::<f64, 2>(layer, 1, extent, &Extras::none());
             }
         }
     }
@@ -167,6 +191,9 @@ fn it_is_chosen_for_depthwise_layers_and_refused_where_it_does_not_apply() {
     let plan = depthwise([1, 1]).plan(1, [112, 112]).unwrap();
     assert_eq!(plan.algorithm(), Algorithm::Direct, "{plan}");
     assert_eq!(plan.scratch_bytes() == 0, plan.lowering() == Lowering::InPlace, "{plan}");
+    let large = Conv2d::builder(96, 96, [7, 7]).padding([3, 3]).groups(96).isa(isa);
+    let plan = large.build(&[0.5; 96 * 49]).unwrap().plan(1, [56, 56]).unwrap();
+    assert_eq!(plan.orientation(), Some(Orientation::ChannelsInLanes), "{plan}");
     // No tile is made for this one, which reads copied rows.
     let plan = depthwise([2, 1]).plan(1, [112, 112]).unwrap();
     assert_eq!((plan.algorithm(), plan.lowering()), (Algorithm::Direct, Lowering::Packed), "{plan}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the lowest to the highest; each may import those before it. `gemm::blocking` and `gemm::partition`,
 /// pure arithmetic, come before the plan that asks them; the rest of `gemm` does what a plan says.
-const ORDER: [&str; 37] = [
+const ORDER: [&str; 38] = [
     "element",
     "error",
     "geometry",
@@ -28,6 +28,7 @@ const ORDER: [&str; 37] = [
     "gemm::tiles",
     "gemm::step",
     "gemm::channel_tiles",
+    "gemm::depthwise_tiles",
     "gemm::plane_tiles",
     "gemm::position_tiles",
     "gemm::winograd_tiles",
@@ -45,12 +46,13 @@ const ORDER: [&str; 37] = [
     "arrays",
 ];
 
-const MAY_BE_UNSAFE: [&str; 11] = [
+const MAY_BE_UNSAFE: [&str; 12] = [
     "simd/",
     "kernel/",
     "pack/",
     "gemm/tiles.rs",
     "gemm/channel_tiles.rs",
+    "gemm/depthwise_tiles.rs",
     "gemm/phase_blocks.rs",
     "gemm/plane_tiles.rs",
     "gemm/position_sums.rs",

@@ -32,6 +32,16 @@ pub(crate) struct Depthwise<'a, T> {
     pub(crate) destination: Destination<'a, T>,
 }
 
+/// The instantiated tile.
+pub(crate) struct DepthwiseKernel<T: 'static> {
+    pub(crate) name: &'static str,
+    /// Positions of the tile at most.
+    pub(crate) positions: usize,
+    /// # Safety
+    /// See [`run`].
+    pub(crate) run: unsafe fn(&Depthwise<'_, T>),
+}
+
 /// Positions whose sums wait until they are stored together, in whole vectors.
 const WAITING: usize = 64;
 
@@ -224,7 +234,7 @@ unsafe fn column<V: Vector, const P: usize, const K: usize, const S: usize>(
         // SAFETY: the column is inside.
         let value = unsafe { V::load(x.wrapping_add(j * V::LANES)) };
         for k in 0..K {
-            if j >= k && (j - k) % S == 0 && (j - k) / S < P {
+            if j >= k && (j - k).is_multiple_of(S) && (j - k) / S < P {
                 sums[(j - k) / S] = value.mul_add(weights[k], sums[(j - k) / S]);
             }
         }

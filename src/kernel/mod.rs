@@ -14,7 +14,7 @@ use crate::epilogue::Epilogue;
 use crate::geometry::Axis;
 use crate::isa::{Available, Isa};
 use crate::winograd::WeightTransform;
-pub(crate) use depthwise::{Depthwise, room as waiting_room};
+pub(crate) use depthwise::{Depthwise, DepthwiseKernel, room as waiting_room};
 use macros::{kernel_set, unroll};
 pub(crate) use pending::Pending;
 pub(crate) use rows::{MOST_COPIES, Rows, RowsCopy};
@@ -342,7 +342,6 @@ pub(crate) type FromPointsFn<T> = unsafe fn(&PointOutputs<'_, T>);
 pub(crate) type OuterFn<T> = unsafe fn(&Outer<'_, T>);
 pub(crate) type LanewiseFn<T> = unsafe fn(&Lanewise<'_, T>);
 pub(crate) type SquareFn<T> = unsafe fn(&Square<'_, T>);
-pub(crate) type DepthwiseFn<T> = unsafe fn(&Depthwise<'_, T>);
 pub(crate) type WindowFn<T> = unsafe fn(&Windows<'_, T>);
 pub(crate) type PlaneFn<T> = unsafe fn(&Planes<'_, T>, &Images);
 pub(crate) type StripFn<T> = unsafe fn(&Planes<'_, T>, &Strips<'_>);
@@ -413,16 +412,6 @@ pub(crate) struct WindowKernel<T: 'static> {
     /// # Safety
     /// As [`PlaneKernel::run`].
     pub(crate) run: WindowFn<T>,
-}
-
-/// An instantiated direct tile with channels in the lanes.
-pub(crate) struct DepthwiseKernel<T: 'static> {
-    pub(crate) name: &'static str,
-    /// Positions of the tile at most.
-    pub(crate) positions: usize,
-    /// # Safety
-    /// As [`PlaneKernel::run`].
-    pub(crate) run: DepthwiseFn<T>,
 }
 
 /// Channels-in-lanes tiles of one number of positions.

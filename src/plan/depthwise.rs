@@ -1,5 +1,6 @@
 //! What depthwise tiles read of the image at a time, and what they take.
 
+use super::Plan;
 use super::bands::Choice;
 use super::cost::inside_axis;
 use super::machine::{Pace, pace};
@@ -31,15 +32,15 @@ const PAGE: usize = 4 << 10;
 const L1_WAYS: usize = 8;
 
 /// Elements of scratch.
-pub(crate) struct Vectors {
+pub(crate) struct VectorLens {
     pub(crate) image: usize,
     pub(crate) weights: usize,
     pub(crate) sums: usize,
     pub(crate) windows: usize,
 }
 
-impl Vectors {
-    pub(crate) fn new(shape: &Shape, bands: Bands, lanes: usize) -> Self {
+impl VectorLens {
+    fn new(shape: &Shape, bands: Bands, lanes: usize) -> Self {
         let [depth, height, width] = &shape.axes;
         let image = depth.kernel.min(depth.input) * most(height, bands.rows) * most(width, bands.cols);
         Self {
@@ -50,9 +51,16 @@ impl Vectors {
         }
     }
 
-    pub(crate) fn lines<T>(&self) -> usize {
+    pub(super) fn lines<T>(&self) -> usize {
         let elements = [self.image, self.weights, self.sums].map(lines_for::<T>);
         elements.iter().sum::<usize>() + lines_for::<[usize; 2]>(self.windows)
+    }
+}
+
+impl Plan {
+    /// What depthwise tiles need of scratch.
+    pub(crate) fn vectors(&self, lanes: usize) -> Option<VectorLens> {
+        self.bands.map(|bands| VectorLens::new(&self.shape, bands, lanes))
     }
 }
 

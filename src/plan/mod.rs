@@ -21,7 +21,6 @@ use crate::pack::bands::{Bands, Layout};
 use crate::pack::buffer::lines_for;
 use crate::pack::taps::TapWindow;
 use cost::cost;
-pub(crate) use depthwise::Vectors;
 pub(crate) use phased::{InputPlan, Manner, Phased, Planned};
 pub(crate) use tile::{Kind, Tile, Tiling, last_tile, row_blocks};
 use tile::{candidates, direct, direct_tiles};
@@ -240,11 +239,6 @@ impl Plan {
         let Blocking { channels, taps } = self.blocking;
         let channels = channels * self.planes_in_band(set, tile);
         self.bands.map_or(0, |bands| bands::len(&self.shape, bands, tile.widths(set), channels, taps))
-    }
-
-    /// What depthwise tiles need of scratch.
-    pub(crate) fn vectors(&self, lanes: usize) -> Option<Vectors> {
-        self.bands.map(|bands| Vectors::new(&self.shape, bands, lanes))
     }
 
     /// Output planes whose input channels lie in a band together.
