@@ -4,7 +4,8 @@ mod common;
 
 use common::{Expected, Extras, Problem, announce, direct_ways, reduced};
 use convgemm::{
-    Activation, Algorithm, Conv2d, Element, Error, Isa, Lowering, Orientation, Params, Workspace,
+    Activation, Algorithm, Conv2d, Element, Error, Isa, Lowering, Orientation, Params, Tuning, Workspace,
+    kernel_names,
 };
 
 /// One problem with every direct tile that applies; where a group has one output channel, fewer than any vector has lanes, there has to
@@ -201,4 +202,35 @@ fn it_is_chosen_for_depthwise_layers_and_refused_where_it_does_not_apply() {
     let wide = wide.build(&[0.5; 64 * 27]).unwrap();
     let refused = wide.forward(&[1.0; 3 * 64], 1, [8, 8]).unwrap_err();
     assert!(matches!(&refused, Error::NotApplicable { what, .. } if what.contains("Direct")), "{refused}");
+}
+
+/// Padding that is far wider than the image does not make scratch larger.
+#[test]
+fn scratch_stays_small_on_every_isa() {
+    announce("scratch_stays_small");
+    for isa in Isa::available() {
+        for (kernel, padding, extent) in
+            [([3, 3], [1, 1], [2000, 3000]), ([5, 1], [2, 90_000], [9, 9]), ([1, 999], [0, 499], [2, 70_000])]
+        {
+            let conv = Conv2d::builder(20, 20, kernel)
+                .padding(padding)
+                .groups(20)
+                .isa(isa)
+                .algorithm(Algorithm::Direct);
+            let conv = conv.build(&vec![0.5; 20 * kernel[0] * kernel[1]]).unwrap();
+            let plan = conv.plan(1, extent).unwrap();
+            assert!(plan.scratch_bytes() <= 512 << 10, "{plan}");
+            for name in
+                kernel_names::<f32>(isa).unwrap().into_iter().filter(|name| name.contains("_depthwise_"))
+            {
+                let conv = Conv2d::builder(20, 20, kernel).padding(padding).groups(20).isa(isa);
+                let conv = conv
+                    .tuning(Tuning::default().kernel(name))
+                    .build(&vec![0.5; 20 * kernel[0] * kernel[1]])
+                    .unwrap();
+                let plan = conv.plan(1, extent).unwrap();
+                assert!(plan.scratch_bytes() <= 512 << 10, "{plan}");
+            }
+        }
+    }
 }

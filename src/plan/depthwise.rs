@@ -5,7 +5,7 @@ use super::bands::Choice;
 use super::cost::inside_axis;
 use super::machine::{Pace, pace};
 use super::tuning::Tuning;
-use crate::caches::{Caches, LINE};
+use crate::caches::Caches;
 use crate::geometry::{Axis, Shape};
 use crate::kernel::{KernelSet, waiting_room};
 use crate::pack::bands::Bands;
@@ -81,25 +81,27 @@ fn fitting(axis: &Axis, room: usize) -> usize {
 }
 
 /// The rectangles of output positions whose part of the image is in scratch together: all if that is a quarter of L2, whole rows, or parts
-/// of one. None where not even that fits, or where output channels read several.
+/// of one. None where not even that fits, the kernel is as large, or output channels read several.
 pub(super) fn bands<T>(shape: &Shape, set: &KernelSet<T>, tuning: Tuning) -> Option<Bands> {
     let [depth, height, width] = &shape.axes;
     let room = Caches::here().band() / (set.lanes * size_of::<T>());
     let applies = shape.in_channels == 1 && has_raw(shape.out_channels, set.lanes);
-    if !applies || shape.taps().max(width.kernel * LINE) > room {
+    if !applies || shape.taps() > room / 4 {
         return None;
     }
     let plane = room / depth.kernel;
+    // Padding may be far wider than the image.
+    let most_cols = room / 2;
     let bands = match fitting(height, plane / width.input.max(1)) {
-        0 => {
-            let cols = fitting(width, plane / most(height, 1).max(1));
-            Bands { rows: 1, cols, joined: None }
-        }
-        rows => Bands {
+        rows if rows > 0 && width.output <= most_cols => Bands {
             rows: height.output.div_ceil(height.output.div_ceil(rows)),
             cols: width.output,
             joined: None,
         },
+        _ => {
+            let cols = fitting(width, plane / most(height, 1).max(1)).min(most_cols);
+            Bands { rows: 1, cols, joined: None }
+        }
     };
     let bands = match tuning.band {
         Some([_, cols]) if cols < bands.cols => Bands { rows: 1, cols: cols.max(1), joined: None },

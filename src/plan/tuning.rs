@@ -18,9 +18,10 @@ pub enum Algorithm {
         /// Outputs of a tile along an axis.
         tile: usize,
     },
-    /// Sliding windows over one output plane at a time, where a group has few output channels (fewer than a vector has lanes).
-    /// The common square kernels at strides of 1 to 3 and, on AVX-512, any at a stride of 1 read the image in place; others read copied
-    /// rows, all input channels of a group at a time, which have to fit in the cache.
+    /// Sliding windows over output planes, where a group has few output channels (fewer than a vector has lanes).
+    /// The common square kernels at strides of 1 to 3 and, on AVX-512, any at a stride of 1 read the image in place, one output plane at a
+    /// time; others read copied rows, all input channels of a group at a time, which have to fit in the cache. Where a group has one input
+    /// channel (depthwise), planes may be transposed, so that vectors hold channels.
     Direct,
     /// The im2col matrix in memory and `matrixmultiply`: the baseline. Its sums are not in this crate's order, and
     /// its workspace grows with the image.
