@@ -274,7 +274,7 @@ const PLANE_SHUFFLE: f64 = 0.7;
 const PLANE_SHORT_SHUFFLE: f64 = 2.0;
 
 /// Setting up a tile that is made for any kernel, and a row that it reads.
-const ANY_SETUP: f64 = 10.0;
+const ANY_SETUP: f64 = 24.0;
 const ANY_ROW: f64 = 3.0;
 
 /// Bytes that a tile reads of each row, most vectors crossing a line. How much longer tiles take that read more than L1 holds, and
@@ -336,33 +336,41 @@ fn plane_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, kernel: &PlaneKerne
     tiles * (planes as f64 * channel + store)
 }
 
-/// How much longer rows take at a stride that are copied for a few multiply-adds each. Measured on 3×3 and 5×5 s2.
-const SHORT_STRIDED_STRIPS: f64 = 3.0;
+/// A tap and the rest of a vector of a direct tile that reads copied rows, and how much longer than elsewhere these take to be copied at a
+/// stride, on vectors of 512 bits and on shorter ones. Measured on 3×3 to 31×31, at strides of 1 and 2.
+const STRIP_TAP: f64 = 1.8;
+const STRIP_VECTOR: f64 = 12.0;
 const STRIDED_STRIPS: f64 = 1.5;
-
-/// The rest of a vector of a direct tile that reads copied rows.
-const STRIP_VECTOR: f64 = 6.0;
+const SHORT_STRIP_VECTOR: f64 = 20.0;
+const SHORT_STRIDED_STRIPS: f64 = 3.0;
 
 /// Each output channel reads all input channels.
 fn strip_cost<T: Element>(shape: &Shape, set: &KernelSet<T>, choice: &Choice) -> f64 {
-    let vector = load_cost::<T>(set.lanes) * shape.k() as f64 + STRIP_VECTOR;
-    let copying = match pace(set.lanes * size_of::<T>()) {
-        _ if shape.axes[2].stride == 1 => 1.0,
-        Pace::Short => SHORT_STRIDED_STRIPS,
-        _ => STRIDED_STRIPS,
+    let (rest, strided) = match pace(set.lanes * size_of::<T>()) {
+        Pace::Short => (SHORT_STRIP_VECTOR, SHORT_STRIDED_STRIPS),
+        Pace::One | Pace::Two => (STRIP_VECTOR, STRIDED_STRIPS),
     };
-    choice.vectors * shape.out_channels as f64 * vector + copying * choice.copying
+    let copying = if shape.axes[2].stride > 1 { strided * choice.copying } else { choice.copying };
+    choice.vectors * shape.out_channels as f64 * (STRIP_TAP * shape.k() as f64 + rest) + copying
 }
 
-/// A multiply-add that waits for the one before, and the rest of a vector, of the tile for small problems.
+/// A multiply-add that waits for the one before, and the rest of a vector, of the tile for small problems; what its elements take to be
+/// loaded at a stride by shuffles and one by one. Measured on 3×3, 4×4 s4 and 6×6 s3.
 const WINDOW_TERM: f64 = 6.0;
 const WINDOW_VECTOR: f64 = 25.0;
+const WINDOW_SHUFFLES: f64 = 18.0;
+const WINDOW_ELEMENT: f64 = 8.0;
 
 /// Lanes behind the output are computed.
 fn window_cost<T: Element>(shape: &Shape, set: &KernelSet<T>) -> f64 {
     let [depth, height, width] = shape.axes.map(|axis| axis.output as f64);
     let vectors = depth * height * (width / set.lanes as f64).ceil() * shape.out_channels as f64;
-    vectors * (WINDOW_TERM * shape.k() as f64 + WINDOW_VECTOR)
+    let loading = match shape.axes[2].stride {
+        1 => 0.0,
+        stride if stride <= set.shuffled => WINDOW_SHUFFLES,
+        _ => WINDOW_ELEMENT * width.min(set.lanes as f64),
+    };
+    vectors * ((WINDOW_TERM + loading) * shape.k() as f64 + WINDOW_VECTOR)
 }
 
 /// The share of terms that do not read padding.
