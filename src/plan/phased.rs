@@ -1,6 +1,6 @@
 //! The plan of an input gradient: of its phases, and of the blocks that are computed of all of them together.
 
-use super::{Accuracy, Algorithm, Given, PART_COST, Plan, Tuning, parts};
+use super::{Accuracy, Algorithm, Given, Orientation, PART_COST, Plan, Tuning, parts};
 use crate::caches::LINE;
 use crate::element::Element;
 use crate::error::Result;
@@ -135,6 +135,8 @@ impl Phased {
         let direct = phases.iter().all(|planned| planned.plan.algorithm() == Algorithm::Direct);
         let (groups, channels) =
             if direct { (1, shape.groups * shape.in_channels) } else { (shape.groups, shape.in_channels) };
+        let in_lanes = |planned: &Planned| planned.plan.orientation() == Some(Orientation::ChannelsInLanes);
+        let step = if direct && phases.iter().any(in_lanes) { set.lanes } else { 1 };
         let mut plan = Self {
             shape,
             phases,
@@ -144,9 +146,9 @@ impl Phased {
             block: Block { channels: 1, rows: 1, cols: extents[2] },
         };
         plan.block = if direct {
-            // Direct tiles take whole planes.
+            // Direct tiles take whole planes, and vectors of them where channels are in the lanes.
             let plane = row.saturating_mul(extents[1]);
-            let channels = (BLOCK_BYTES / plane.max(1)).clamp(1, channels);
+            let channels = (BLOCK_BYTES / plane.max(1) / step * step).max(step).min(channels);
             Block { channels, rows: (BLOCK_BYTES / (channels * row)).clamp(1, extents[1]), cols: extents[2] }
         } else {
             // Those of the GEMM begin with a vector of channels; with fewer than two a tile waits for its loads.
@@ -157,8 +159,8 @@ impl Phased {
             Block { channels, rows: (BLOCK_BYTES / bytes).clamp(1, extents[1]), cols }
         };
         while plan.cost() > FEWEST_BLOCKS as f64 * PART_COST && plan.blocks() < FEWEST_BLOCKS {
-            if direct && plan.block.channels > 1 {
-                plan.block.channels = plan.block.channels.div_ceil(2);
+            if direct && plan.block.channels > step {
+                plan.block.channels = plan.block.channels.div_ceil(2).next_multiple_of(step);
             } else if plan.block.rows > 1 {
                 plan.block.rows = plan.block.rows.div_ceil(2);
             } else {
