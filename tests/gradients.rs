@@ -350,8 +350,10 @@ fn gradients_of_long_rows_and_many_channels() {
     }
     let params = Params::new(150, 20, [3, 3]).stride([2, 2]).padding([1, 1]);
     check::<f32, 2>(&params, 1, [33, 40], &mut workspace);
-    let params = Params::new(70, 70, [3, 3]).stride([2, 2]).padding([1, 1]).groups(70);
-    check::<f32, 2>(&params, 2, [64, 61], &mut workspace);
+    for kernel in [3, 7] {
+        let params = Params::new(70, 70, [kernel; 2]).stride([2, 2]).padding([kernel / 2; 2]).groups(70);
+        check::<f32, 2>(&params, 2, [64, 61], &mut workspace);
+    }
 }
 
 const REGRESSIONS: &str = "proptest-regressions/gradients.txt";
