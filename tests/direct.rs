@@ -234,3 +234,21 @@ fn scratch_stays_small_on_every_isa() {
         }
     }
 }
+
+/// Windows and taps so far apart that multiples of the distance are no address.
+#[test]
+fn far_apart_on_every_isa() {
+    announce("far_apart");
+    let far = isize::MAX as usize / 2;
+    for (kernel, stride, dilation, padding) in [(3, far, 1, 1), (1, far, 1, 0), (2, far, far / 4, far / 8)] {
+        let params = Params::<1>::new(3, 3, [kernel])
+            .groups(3)
+            .stride([stride])
+            .dilation([dilation])
+            .padding([padding]);
+        check::<f32, 1>(params, 1, [9], &Extras::none());
+        let params = Params::<2>::new(3, 3, [kernel; 2]).groups(3);
+        let params = params.stride([stride; 2]).dilation([dilation; 2]).padding([padding; 2]);
+        check::<f64, 2>(params, 1, [9, 7], &Extras::none());
+    }
+}

@@ -254,7 +254,8 @@ unsafe fn each_tap<V: Vector, const P: usize, const S: usize>(
     cols: Range<usize>,
 ) {
     let width = &tiles.axes[1];
-    let step = if S == 0 { width.stride } else { S } * V::LANES;
+    // Of one window the stride may be anything.
+    let step = if S == 0 { width.stride } else { S }.wrapping_mul(V::LANES);
     for (k, &windows) in tiles.windows.iter().enumerate() {
         let [first, end] = windows.map(|at| at.clamp(cols.start, cols.end) - cols.start);
         let x = x.wrapping_add(k.wrapping_mul(width.dilation).wrapping_mul(V::LANES));
@@ -263,13 +264,13 @@ unsafe fn each_tap<V: Vector, const P: usize, const S: usize>(
             let weight = V::load(w.wrapping_add(k * V::LANES));
             if end - first == P {
                 for (p, sum) in sums.iter_mut().enumerate() {
-                    *sum = V::load(x.wrapping_add(p * step)).mul_add(weight, *sum);
+                    *sum = V::load(x.wrapping_add(p.wrapping_mul(step))).mul_add(weight, *sum);
                 }
             } else {
                 let mask = (1_u32 << end) - (1 << first);
                 for (p, sum) in sums.iter_mut().enumerate() {
                     if mask & (1 << p) != 0 {
-                        *sum = V::load(x.wrapping_add(p * step)).mul_add(weight, *sum);
+                        *sum = V::load(x.wrapping_add(p.wrapping_mul(step))).mul_add(weight, *sum);
                     }
                 }
             }
