@@ -18,15 +18,21 @@ fn check<T: Element, const D: usize>(
 ) {
     let problem = Problem::new(params, batch, extent);
     let data = problem.reals::<T>(11);
-    let expected = Expected::new(&problem.oracle_of(&data, extras), &extras.activation);
+    let oracle = Expected::new(&problem.oracle_of(&data, extras), &extras.activation);
     let ways = direct_ways::<T, D>(&problem);
     let ran = |isa| ways.iter().any(|way| way.isa == isa);
     let all_ran = Isa::available().into_iter().all(ran);
-    assert!(if params.out_channels == params.groups { all_ran } else { !ways.is_empty() }, "{problem:?}");
+    // Of more output channels in a group than a vector has lanes, short vectors compute none directly.
+    let expected = match params.out_channels / params.groups {
+        1 => all_ran,
+        2..4 => !ways.is_empty(),
+        _ => true,
+    };
+    assert!(expected, "{problem:?}");
     let mut workspace = Workspace::new();
     for way in ways {
         let y = problem.run_with(&data, way, extras, &mut workspace);
-        expected.check(&y, &way, &problem);
+        oracle.check(&y, &way, &problem);
     }
 }
 
