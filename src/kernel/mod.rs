@@ -35,6 +35,7 @@ mod neon;
 mod outer;
 mod pending;
 mod planes;
+#[cfg(target_arch = "x86_64")]
 mod planes_any;
 mod portable;
 mod position_lanes;
@@ -175,6 +176,7 @@ pub(crate) struct Images {
     pub(crate) input: [usize; 2],
     pub(crate) pad: [isize; 2],
     /// Rows and columns of taps.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "tiles of fixed kernels alone"))]
     pub(crate) kernel: [usize; 2],
     /// Distance between taps, 1 where the stride is not.
     pub(crate) dilation: [usize; 2],
