@@ -45,7 +45,7 @@ pub(crate) unsafe fn tile<V: Vector, const P: usize, const NV: usize>(
         let mut waiting = if V::HIDES_COPIES { (*tiles.pending).take() } else { Waiting::none() };
         let sums = match tiles.offsets {
             None => {
-                let store = || waiting.store_next::<P>(V::prefetch_write);
+                let store = || waiting.store_next::<V>();
                 let sums = accumulate::<V, P, NV>(sums, w, tiles, |p| p as isize, store);
                 debug_assert!(waiting.is_empty());
                 sums

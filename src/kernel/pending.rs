@@ -1,11 +1,11 @@
-//! Outputs that wait to be stored. A tile with channels in the lanes leaves them here as they are, and the next one writes a row of them
-//! for each of its own channels, among multiply-adds that hide it: transposed in registers, they would hold these up.
+//! Outputs that wait to be stored. A tile with channels in the lanes leaves them here, transposed in blocks, and the next one writes a row
+//! of them for each of its own channels, among multiply-adds that hide it: transposed as a whole, they would hold these up.
 
 use std::mem::MaybeUninit;
 
-use super::{Destination, Finish, MAX_POSITIONS, finish};
+use super::{Destination, Finish, MAX_POSITIONS, finish, unroll};
 use crate::element::Element;
-use crate::simd::{MAX_LANES, Vector};
+use crate::simd::{BLOCK, MAX_LANES, Vector};
 
 /// Channels of a tile at most.
 const MAX_CHANNELS: usize = 3 * MAX_LANES;
@@ -16,14 +16,17 @@ const AHEAD: usize = 8;
 /// The outputs of one tile at most.
 #[repr(C, align(64))]
 pub(crate) struct Pending<T> {
-    /// `[position][channel]`, with room for `MAX_CHANNELS` of each position.
+    /// `[position][channel]`, with room for `MAX_CHANNELS` of each position; of E positions and as many channels, which are a block each, the
+    /// other way around.
     outputs: [MaybeUninit<T>; MAX_POSITIONS * MAX_CHANNELS],
     waiting: Waiting<T>,
 }
 
 /// Rows of a tile, one for each channel, that are not stored yet.
 pub(super) struct Waiting<T> {
-    from: *const T,
+    outputs: *const T,
+    /// The next one.
+    row: usize,
     to: *mut T,
     row_stride: usize,
     count: usize,
@@ -56,28 +59,25 @@ impl<T: Element> Pending<T> {
 
 impl<T> Waiting<T> {
     pub(super) fn none() -> Self {
-        Self { from: std::ptr::null(), to: std::ptr::null_mut(), row_stride: 0, count: 0, cols: 0 }
+        Self { outputs: std::ptr::null(), row: 0, to: std::ptr::null_mut(), row_stride: 0, count: 0, cols: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.row == self.count
     }
 
-    /// Stores the next row, if there is one, and asks for one to come. Most have `P` columns.
+    /// Stores the next row, if there is one, and asks for one to come.
     ///
     /// # Safety
     /// It is valid for writing, and the outputs for reading.
     #[inline(always)]
-    pub(super) unsafe fn store_next<const P: usize>(&mut self, ask: impl Fn(*mut T)) {
+    pub(super) unsafe fn store_next<V: Vector<Elem = T>>(&mut self) {
         if self.is_empty() {
             return;
         }
-        ask(self.to.wrapping_add(AHEAD * self.row_stride + self.cols - 1));
-        // SAFETY: the caller vouches for `cols` elements of either. A constant number is copied without a loop.
-        unsafe { if self.cols == P { self.copy_columns(P) } else { self.copy_columns(self.cols) } }
-        self.from = self.from.wrapping_add(1);
-        self.to = self.to.wrapping_add(self.row_stride);
-        self.count -= 1;
+        V::prefetch_write(self.to.wrapping_add(AHEAD * self.row_stride + self.cols - 1));
+        // SAFETY: the caller's obligations are passed on.
+        unsafe { self.store_row() }
     }
 
     /// Stores all rows.
@@ -87,38 +87,39 @@ impl<T> Waiting<T> {
     pub(super) unsafe fn store_all(mut self) {
         while !self.is_empty() {
             // SAFETY: the caller's obligations are the same.
-            unsafe { self.store_next::<0>(|_| {}) }
+            unsafe { self.store_row() }
         }
     }
 
-    /// Copies the first columns of the next row.
+    /// Stores the next row, which there is.
     ///
     /// # Safety
-    /// As [`Waiting::store_next`]; there are so many.
+    /// As [`Waiting::store_next`].
     #[inline(always)]
-    unsafe fn copy_columns(&self, cols: usize) {
-        for col in 0..cols {
-            // SAFETY: the caller's obligations are passed on.
-            unsafe { copy(self.from.wrapping_add(col * MAX_CHANNELS), self.to.wrapping_add(col)) }
+    unsafe fn store_row(&mut self) {
+        let each = BLOCK / size_of::<T>();
+        let lane = self.row % each;
+        let mut from = self.outputs.wrapping_add(lane * MAX_CHANNELS + self.row - lane);
+        let mut to = self.to;
+        // The bits of the number decide, which are the same from row to row.
+        for blocks in [4, 2, 1] {
+            if (self.cols / each) & blocks != 0 {
+                for _ in 0..blocks {
+                    // SAFETY: the caller's obligations are passed on.
+                    unsafe { from.copy_to_nonoverlapping(to, each) };
+                    (from, to) = (from.wrapping_add(each * MAX_CHANNELS), to.wrapping_add(each));
+                }
+            }
         }
-    }
-}
-
-/// Copies an element through a register for integers, for sums take all others. Volatile, or the compiler would gather
-/// several in one of those.
-///
-/// # Safety
-/// `from` is valid for reading, `to` for writing.
-#[inline(always)]
-unsafe fn copy<T>(from: *const T, to: *mut T) {
-    const { assert!(size_of::<T>() == size_of::<u32>() || size_of::<T>() == size_of::<u64>()) };
-    // SAFETY: the caller vouches for an element, which is as large as the integer.
-    unsafe {
-        if size_of::<T>() == size_of::<u32>() {
-            to.cast::<u32>().write_volatile(from.cast::<u32>().read_volatile());
-        } else {
-            to.cast::<u64>().write_volatile(from.cast::<u64>().read_volatile());
+        for some in [2, 1] {
+            if some < each && self.cols & some != 0 {
+                // SAFETY: as above.
+                unsafe { from.copy_to_nonoverlapping(to, some) };
+                (from, to) = (from.wrapping_add(some), to.wrapping_add(some));
+            }
         }
+        self.row += 1;
+        self.to = self.to.wrapping_add(self.row_stride);
     }
 }
 
@@ -151,18 +152,28 @@ pub(super) unsafe fn hold<V: Vector, const P: usize, const NV: usize>(
                 *biases = V::load_masked(from, V::mask(0, lanes));
             }
         }
-        for (p, sums) in sums.iter().enumerate() {
-            for (v, &sum) in sums.iter().enumerate() {
+        unroll!(i in 0..NV * P.div_ceil(V::LANES) => {
+            let (v, first) = (i % NV, i / NV * V::LANES);
+            let positions = V::LANES.min(P - first);
+            let mut square = sums[first][v].square();
+            for lane in 0..positions {
+                let sum = sums[first + lane][v];
                 let mut y = if bias.is_some() { sum.add(biases[v]) } else { sum };
                 if let Some((lo, hi)) = bounds {
                     y = y.at_least(V::splat(lo)).at_most(V::splat(hi));
                 }
-                y.store(outputs.add(p * MAX_CHANNELS + v * V::LANES));
+                square.as_mut()[lane] = y;
             }
-        }
+            V::transpose_blocks(&mut square);
+            let outputs = outputs.add(first * MAX_CHANNELS + v * V::LANES);
+            for lane in 0..positions.next_multiple_of(BLOCK / size_of::<V::Elem>()) {
+                square.as_ref()[lane].store(outputs.add(lane * MAX_CHANNELS));
+            }
+        });
     }
     pending.waiting = Waiting {
-        from: outputs,
+        outputs,
+        row: 0,
         to: destination.y.wrapping_add(first_row * destination.row_stride),
         row_stride: destination.row_stride,
         count,

@@ -2,6 +2,7 @@
 
 use core::arch::x86_64::*;
 
+use super::picks::{second, seconds, thirds};
 use super::{Bits, Vector};
 
 #[derive(Clone, Copy)]
@@ -122,50 +123,10 @@ macro_rules! vector {
 }
 pub(super) use vector;
 
-/// For [`Vector::every_second`] with `first = 2·i` or `2·i + 1`: from the even (odd) elements of two vectors and a third vector,
-/// lanes `i` and on of the former, then every second element of the latter.
-const fn second<const LANES: usize>(first: usize) -> [i64; LANES] {
-    let (shift, mut lanes, mut l) = (first / 2, [0; LANES], 0);
-    while l < LANES {
-        let ahead = l + shift;
-        lanes[l] = if ahead < LANES { ahead } else { LANES + 2 * (ahead - LANES) + first % 2 } as i64;
-        l += 1;
-    }
-    lanes
-}
-
-/// Those for each `first`.
-pub(super) const fn seconds<const LANES: usize>() -> [[i32; LANES]; 7] {
-    let (mut all, mut first) = ([[0; LANES]; 7], 0);
-    while first < 7 {
-        let (lanes, mut l) = (second::<LANES>(first), 0);
-        while l < LANES {
-            all[first][l] = lanes[l] as i32;
-            l += 1;
-        }
-        first += 1;
-    }
-    all
-}
-
 const SECOND_F32: [[i32; 16]; 7] = seconds();
 
 const SECOND_F64: [[i64; 8]; 7] =
     [second(0), second(1), second(2), second(3), second(4), second(5), second(6)];
-
-/// For [`Vector::every_third`] with each `first`: of two vectors, then of what that gives and a third vector.
-const fn thirds<const LANES: usize>() -> [[[i32; LANES]; 2]; 3] {
-    let (mut all, mut i) = ([[[0; LANES]; 2]; 3], 0);
-    while i < 3 * LANES {
-        let (first, l) = (i / LANES, i % LANES);
-        let at = 3 * l + first;
-        let behind = at >= 2 * LANES;
-        all[first][0][l] = if behind { 0 } else { at as i32 };
-        all[first][1][l] = if behind { at - LANES } else { l } as i32;
-        i += 1;
-    }
-    all
-}
 
 const THIRD_F32: [[[i32; 16]; 2]; 3] = thirds();
 
@@ -341,7 +302,22 @@ impl Vector for F32 {
 
     #[inline(always)]
     fn transpose(m: &mut [Self; 16]) {
-        // Pairs of lanes, pairs of pairs, then 128-bit quarters twice: 64 shuffles.
+        // Within quarters of 128 bits, then the quarters twice: 64 shuffles.
+        Self::transpose_blocks(m);
+        // SAFETY: the vectors prove the instruction set.
+        unsafe {
+            for i in 0..4 {
+                let q = transpose_quarters([m[i].0, m[4 + i].0, m[8 + i].0, m[12 + i].0]);
+                for (j, q) in q.into_iter().enumerate() {
+                    m[4 * j + i].0 = q;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn transpose_blocks(m: &mut [Self; 16]) {
+        // Pairs of lanes, then pairs of pairs: 32 shuffles.
         // SAFETY: the vectors prove the instruction set.
         unsafe {
             let mut r = [_mm512_setzero_pd(); 16];
@@ -350,24 +326,12 @@ impl Vector for F32 {
                 r[2 * i] = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
                 r[2 * i + 1] = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
             }
-            // q[4·j + i] holds, in quarter k, column 4·k + i of rows 4·j … 4·j + 3.
-            let mut q = [_mm512_setzero_ps(); 16];
             for j in 0..4 {
                 for half in 0..2 {
                     let (a, b) = (r[4 * j + half], r[4 * j + half + 2]);
-                    q[4 * j + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-                    q[4 * j + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                    m[4 * j + 2 * half].0 = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    m[4 * j + 2 * half + 1].0 = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
                 }
-            }
-            for i in 0..4 {
-                let e0 = _mm512_shuffle_f32x4::<0x88>(q[i], q[4 + i]);
-                let o0 = _mm512_shuffle_f32x4::<0xdd>(q[i], q[4 + i]);
-                let e1 = _mm512_shuffle_f32x4::<0x88>(q[8 + i], q[12 + i]);
-                let o1 = _mm512_shuffle_f32x4::<0xdd>(q[8 + i], q[12 + i]);
-                m[i].0 = _mm512_shuffle_f32x4::<0x88>(e0, e1);
-                m[i + 8].0 = _mm512_shuffle_f32x4::<0xdd>(e0, e1);
-                m[i + 4].0 = _mm512_shuffle_f32x4::<0x88>(o0, o1);
-                m[i + 12].0 = _mm512_shuffle_f32x4::<0xdd>(o0, o1);
             }
         }
     }
@@ -456,27 +420,56 @@ impl Vector for F64 {
 
     #[inline(always)]
     fn transpose(m: &mut [Self; 8]) {
-        // Pairs of lanes, then 128-bit quarters twice: 24 shuffles.
+        // Within quarters of 128 bits, then the quarters twice: 24 shuffles.
+        Self::transpose_blocks(m);
         // SAFETY: the vectors prove the instruction set.
         unsafe {
-            // q[2·j + i] holds, in quarter k, column 2·k + i of rows 2·j and 2·j + 1.
-            let mut q = [_mm512_setzero_pd(); 8];
-            for j in 0..4 {
-                let (a, b) = (m[2 * j].0, m[2 * j + 1].0);
-                q[2 * j] = _mm512_unpacklo_pd(a, b);
-                q[2 * j + 1] = _mm512_unpackhi_pd(a, b);
-            }
             for i in 0..2 {
-                let e0 = _mm512_shuffle_f64x2::<0x88>(q[i], q[2 + i]);
-                let o0 = _mm512_shuffle_f64x2::<0xdd>(q[i], q[2 + i]);
-                let e1 = _mm512_shuffle_f64x2::<0x88>(q[4 + i], q[6 + i]);
-                let o1 = _mm512_shuffle_f64x2::<0xdd>(q[4 + i], q[6 + i]);
-                m[i].0 = _mm512_shuffle_f64x2::<0x88>(e0, e1);
-                m[i + 4].0 = _mm512_shuffle_f64x2::<0xdd>(e0, e1);
-                m[i + 2].0 = _mm512_shuffle_f64x2::<0x88>(o0, o1);
-                m[i + 6].0 = _mm512_shuffle_f64x2::<0xdd>(o0, o1);
+                let q = [m[i].0, m[2 + i].0, m[4 + i].0, m[6 + i].0];
+                let q = transpose_quarters([
+                    _mm512_castpd_ps(q[0]),
+                    _mm512_castpd_ps(q[1]),
+                    _mm512_castpd_ps(q[2]),
+                    _mm512_castpd_ps(q[3]),
+                ]);
+                for (j, q) in q.into_iter().enumerate() {
+                    m[2 * j + i].0 = _mm512_castps_pd(q);
+                }
             }
         }
+    }
+
+    #[inline(always)]
+    fn transpose_blocks(m: &mut [Self; 8]) {
+        // SAFETY: the vectors prove the instruction set.
+        unsafe {
+            for j in 0..4 {
+                let (a, b) = (m[2 * j].0, m[2 * j + 1].0);
+                m[2 * j].0 = _mm512_unpacklo_pd(a, b);
+                m[2 * j + 1].0 = _mm512_unpackhi_pd(a, b);
+            }
+        }
+    }
+}
+
+/// Quarter `i` of vector `j` becomes quarter `j` of vector `i`.
+///
+/// # Safety
+/// The CPU has AVX-512F.
+#[inline(always)]
+unsafe fn transpose_quarters(q: [__m512; 4]) -> [__m512; 4] {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe {
+        let e0 = _mm512_shuffle_f32x4::<0x88>(q[0], q[1]);
+        let o0 = _mm512_shuffle_f32x4::<0xdd>(q[0], q[1]);
+        let e1 = _mm512_shuffle_f32x4::<0x88>(q[2], q[3]);
+        let o1 = _mm512_shuffle_f32x4::<0xdd>(q[2], q[3]);
+        [
+            _mm512_shuffle_f32x4::<0x88>(e0, e1),
+            _mm512_shuffle_f32x4::<0x88>(o0, o1),
+            _mm512_shuffle_f32x4::<0xdd>(e0, e1),
+            _mm512_shuffle_f32x4::<0xdd>(o0, o1),
+        ]
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Vector, avx2};
 #[derive(Clone, Copy)]
 pub(crate) struct HalfF32(__m256);
 
-const SECOND: [[i32; 8]; 7] = super::avx512::seconds();
+const SECOND: [[i32; 8]; 7] = super::picks::seconds();
 
 impl Vector for HalfF32 {
     super::avx512::vector!(

@@ -14,6 +14,8 @@ pub(crate) mod avx512;
 pub(crate) mod avx512vl;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
+#[cfg(target_arch = "x86_64")]
+mod picks;
 pub(crate) mod portable;
 
 /// A vector of `LANES` elements.
@@ -167,6 +169,28 @@ pub(crate) trait Vector: Copy {
     fn square(self) -> Self::Square;
     /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
     fn transpose(square: &mut Self::Square);
+    /// The same within blocks of [`BLOCK`] bytes, of E elements each: lane `i` of a block of vector `j·E + r` becomes lane `r` of that block of
+    /// vector `j·E + i`.
+    #[inline(always)]
+    fn transpose_blocks(square: &mut Self::Square) {
+        let each = BLOCK / size_of::<Self::Elem>();
+        for vectors in square.as_mut().chunks_mut(each) {
+            let mut rows = [[Self::Elem::ZERO; MAX_LANES]; BLOCK / size_of::<f32>()];
+            // SAFETY: the vectors prove the instruction set; a row has room for one.
+            unsafe {
+                for (vector, row) in vectors.iter().zip(&mut rows) {
+                    vector.store(row.as_mut_ptr());
+                }
+                for (i, vector) in vectors.iter_mut().enumerate() {
+                    let mut row = [Self::Elem::ZERO; MAX_LANES];
+                    for (lane, element) in row.iter_mut().enumerate().take(Self::LANES) {
+                        *element = rows[lane % each][lane / each * each + i];
+                    }
+                    *vector = Self::load(row.as_ptr());
+                }
+            }
+        }
+    }
 
     /// Lane `i` of vector `j` becomes element `j` of row `i`.
     ///
@@ -224,6 +248,9 @@ unsafe fn merge_lanes<V: Vector>(
         V::load(lanes.as_ptr())
     }
 }
+
+/// Bytes of what [`Vector::transpose_blocks`] leaves together.
+pub(crate) const BLOCK: usize = 16;
 
 /// The widest vector's lanes.
 pub(crate) const MAX_LANES: usize = 16;
