@@ -121,6 +121,7 @@ mod geometry;
 mod im2col;
 mod isa;
 mod kernel;
+mod machine;
 mod one_call;
 mod pack;
 mod parallel;

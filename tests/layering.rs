@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the lowest to the highest; each may import those before it. `gemm::blocking` and `gemm::partition`,
 /// pure arithmetic, come before the plan that asks them; the rest of `gemm` does what a plan says.
-const ORDER: [&str; 38] = [
+const ORDER: [&str; 39] = [
     "element",
     "error",
     "geometry",
@@ -16,6 +16,7 @@ const ORDER: [&str; 38] = [
     "im2col",
     "isa",
     "caches",
+    "machine",
     "winograd",
     "simd",
     "kernel",

@@ -19,7 +19,8 @@ impl<T: Element> Step<'_, T> {
         debug_assert!(self.task.channels.start.is_multiple_of(set.lanes));
         let k = windows.len() * self.block.channels.len();
         let most = self.tile.largest + 1;
-        let group = tiles_in_group(most * set.lanes * size_of::<T>() * k);
+        let vector = set.lanes * size_of::<T>();
+        let group = tiles_in_group(vector, most * vector * k);
         let mut table = [0; MAX_POSITIONS];
         let mut pending = Pending::new();
         let beside = beside(shape, family.positions);

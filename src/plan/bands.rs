@@ -1,10 +1,10 @@
 //! How large the bands are that tiles with positions in the lanes read.
 
-use super::machine::other;
 use super::tuning::Tuning;
 use crate::caches::Caches;
 use crate::gemm::blocking::Limits;
 use crate::geometry::Shape;
+use crate::machine::other;
 use crate::pack::bands::{Bands, Layout};
 
 /// Strips to be tried, as tiles and rows: large ones read fewer rows and columns twice.

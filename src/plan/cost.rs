@@ -1,13 +1,13 @@
 //! The cost model: what a tile would take, in vector multiply-adds.
 
 use super::bands::Choice;
-use super::machine::{Pace, is_wide, other, pace};
 use super::{Kind, Lowering, Tile, depthwise, last_tile, row_blocks};
 use crate::caches::{Caches, LINE};
 use crate::element::Element;
 use crate::gemm::blocking::{apart, beside, streamed, whole_lines};
 use crate::geometry::{Axis, Shape};
 use crate::kernel::{ChannelFamily, KernelSet, PlaneKernel, PositionFamily};
+use crate::machine::{Pace, is_wide, other, pace};
 
 /// The estimated cost of one group of one image, in vector multiply-adds.
 pub(super) fn cost<T: Element>(

@@ -3,11 +3,11 @@
 use super::Plan;
 use super::bands::Choice;
 use super::cost::inside_axis;
-use super::machine::{Pace, pace};
 use super::tuning::Tuning;
 use crate::caches::Caches;
 use crate::geometry::{Axis, Shape};
 use crate::kernel::{KernelSet, waiting_room};
+use crate::machine::{Pace, pace};
 use crate::pack::bands::Bands;
 use crate::pack::buffer::lines_for;
 use crate::pack::weights::has_raw;

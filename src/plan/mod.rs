@@ -4,7 +4,7 @@ mod bands;
 mod cost;
 mod depthwise;
 mod display;
-mod machine;
+
 mod phased;
 mod tile;
 mod tuning;

@@ -8,10 +8,10 @@ use crate::gemm::blocking::Blocking;
 use crate::gemm::partition::{Grid, Pieces};
 use crate::geometry::Shape;
 use crate::kernel::KernelSet;
+use crate::machine::other;
 use crate::pack::buffer::lines_for;
 use crate::winograd::Filter;
 
-use super::machine::other;
 use super::{Algorithm, Lowering, Plan, Tuning};
 
 /// Input channels that are transformed together, at most.

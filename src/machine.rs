@@ -1,14 +1,14 @@
-//! What the cost model has to know of a core besides its caches.
+//! What there is to know of a core besides its caches.
 
 /// What anything but a multiply-add takes beside one of vectors of `bytes`, against a core on which costs were measured (Zen 4,
 /// one of 512 bits a cycle).
-pub(super) fn other(bytes: usize) -> f64 {
+pub(crate) fn other(bytes: usize) -> f64 {
     if is_wide(bytes) { 2.0 } else { 1.0 }
 }
 
 /// How fast multiply-adds are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(crate) enum Pace {
     /// Two of less than 512 bits in a cycle.
     Short,
     /// One of 512 bits.
@@ -18,7 +18,7 @@ pub(super) enum Pace {
 }
 
 /// That of vectors of `bytes`.
-pub(super) fn pace(bytes: usize) -> Pace {
+pub(crate) fn pace(bytes: usize) -> Pace {
     match bytes {
         ..64 => Pace::Short,
         _ if is_wide(bytes) => Pace::Two,
@@ -27,7 +27,7 @@ pub(super) fn pace(bytes: usize) -> Pace {
 }
 
 /// Whether two multiply-adds of vectors of `bytes`, and two loads, are done in a cycle where those of 512 bits were measured with one.
-pub(super) fn is_wide(bytes: usize) -> bool {
+pub(crate) fn is_wide(bytes: usize) -> bool {
     bytes >= 64 && two_of_512_bits()
 }
 
