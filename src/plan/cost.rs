@@ -157,7 +157,7 @@ fn k_cost(bytes: usize, sums: usize, loads: f64) -> f64 {
 
 /// How much longer it takes where each line is read for one tap and half of it is, and two multiply-adds are done in a cycle. Measured on
 /// 1×1 s2.
-const STRIDED: f64 = 1.12;
+const STRIDED: f64 = 1.05;
 
 /// Loading where a position reads, if positions do not follow each other, as a part of loading what it reads. Measured on 6→16 5×5 10²:
 /// 14×16 reaches 124 GFLOP/s, 8×48 on copied rows 137.
