@@ -31,7 +31,7 @@ pub(crate) trait Vector: Copy {
     type Mask: Copy;
     /// Whether [`Vector::load_masked`] takes no longer than [`Vector::load`].
     const FREE_MASKS: bool = false;
-    /// Whether multiply-adds leave room to copy elements one by one beside them.
+    /// Whether multiply-adds leave room to copy [`BLOCK`] bytes at a time beside them.
     const HIDES_COPIES: bool = false;
     /// Vector registers of the instruction set, in vectors of this type.
     const REGISTERS: usize;
@@ -254,3 +254,47 @@ pub(crate) const BLOCK: usize = 16;
 
 /// The widest vector's lanes.
 pub(crate) const MAX_LANES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// # Safety
+    /// The CPU has the instruction set.
+    unsafe fn check_blocks<V: Vector>() {
+        let each = BLOCK / size_of::<V::Elem>();
+        // Element `lane` of vector `j`.
+        let at = |j: usize, lane: usize| V::Elem::from_f64((j * MAX_LANES + lane) as f64);
+        // SAFETY: the caller vouches for the instruction set; an array holds a vector.
+        unsafe {
+            let mut square = V::splat(V::Elem::ZERO).square();
+            for (j, vector) in square.as_mut().iter_mut().enumerate() {
+                let row: [_; MAX_LANES] = std::array::from_fn(|lane| at(j, lane));
+                *vector = V::load(row.as_ptr());
+            }
+            V::transpose_blocks(&mut square);
+            for (j, vector) in square.as_ref().iter().enumerate() {
+                let mut row = [V::Elem::ZERO; MAX_LANES];
+                vector.store(row.as_mut_ptr());
+                for (lane, &y) in row.iter().enumerate().take(V::LANES) {
+                    let from = at(j / each * each + lane % each, lane / each * each + j % each);
+                    assert!(y == from, "vector {j}, lane {lane}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_are_transposed() {
+        // SAFETY: every CPU has the portable set; the others are asked for.
+        unsafe {
+            check_blocks::<portable::F32>();
+            check_blocks::<portable::F64>();
+            #[cfg(target_arch = "x86_64")]
+            if crate::isa::Isa::Avx512.is_available() {
+                check_blocks::<avx512::F32>();
+                check_blocks::<avx512::F64>();
+            }
+        }
+    }
+}
