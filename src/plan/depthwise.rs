@@ -119,7 +119,7 @@ pub(super) fn choice(shape: &Shape, bands: Bands) -> Choice {
         let rest = axis.output % len;
         bands * most(axis, len) as f64 + if rest > 0 { most(axis, rest) as f64 } else { 0.0 }
     };
-    let depths = (depth.kernel.min(depth.input) * depth.output) as f64;
+    let depths = depth.kernel.min(depth.input) as f64 * depth.output as f64;
     Choice {
         bands: Some(bands),
         vectors: shape.out_plane() as f64,
@@ -140,7 +140,7 @@ pub(super) fn cost<T>(shape: &Shape, set: &KernelSet<T>, choice: &Choice) -> f64
     let shared = if beside { width.kernel.min(SHARING) } else { 1 } as f64;
     let loads =
         (tile * (width.stride as f64).min(shared) + shared - 1.0) / (tile * shared) * width.kernel as f64;
-    let row = most(width, width.output) * bytes;
+    let row = most(width, width.output).saturating_mul(bytes);
     let cached = row.saturating_mul(depth.kernel * height.kernel) <= Caches::here().l1;
     let load = if cached { 1.0 } else { L2_LOAD };
     let alone = if beside { 0.0 } else { LONE_TAP * width.kernel as f64 / tile };
