@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::caches::{Caches, LINE};
 use crate::geometry::Shape;
-use crate::machine::{Pace, pace};
+use crate::machine::is_wide;
 use crate::pack::taps::TapBox;
 
 /// What the tables of taps may fill: they are read along with every k of one channel.
@@ -18,7 +18,7 @@ const GROUP_BYTES: usize = 40 << 10;
 /// vectors in a cycle, weights come from L2 as fast as from L1, and it is the image that should stay in L1: a quarter of L2. Measured on
 /// Zen 5, against 40 KB: 1.027 on 26 layers with 256 KB, 1.018 with 220 or 150, 1.028 with 400.
 pub(crate) fn tiles_in_group(vector: usize, bytes: usize) -> usize {
-    let room = if pace(vector) == Pace::Two { Caches::here().band() } else { GROUP_BYTES };
+    let room = if is_wide(vector) { Caches::here().band() } else { GROUP_BYTES };
     (room / bytes.max(1)).max(1)
 }
 

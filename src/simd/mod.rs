@@ -170,7 +170,7 @@ pub(crate) trait Vector: Copy {
     /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
     fn transpose(square: &mut Self::Square);
     /// The same within blocks of [`BLOCK`] bytes, of E elements each: lane `i` of a block of vector `j·E + r` becomes lane `r` of that block of
-    /// vector `j·E + i`.
+    /// vector `j·E + i`. Called where [`Vector::HIDES_COPIES`].
     #[inline(always)]
     fn transpose_blocks(square: &mut Self::Square) {
         let each = BLOCK / size_of::<Self::Elem>();
