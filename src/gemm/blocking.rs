@@ -10,15 +10,12 @@ use crate::pack::taps::TapBox;
 /// What the tables of taps may fill: they are read along with every k of one channel.
 const TABLE_BYTES: usize = 128 << 10;
 
-/// What the weights of tiles that are computed from one table of taps may fill: about L1, for they are all read for each
-/// tile of positions. Measured on Zen 4: 10 % more on 3→64 7×7 with 37 KB, up to 18 % less with half a megabyte.
-const GROUP_BYTES: usize = 40 << 10;
-
-/// How many tiles of vectors of `vector` bytes, whose weights take `bytes` each, are computed from one table of taps. Where a core reads two
-/// vectors in a cycle, weights come from L2 as fast as from L1, and it is the image that should stay in L1: a quarter of L2. Measured on
-/// Zen 5, against 40 KB: 1.027 on 26 layers with 256 KB, 1.018 with 220 or 150, 1.028 with 400.
+/// How many tiles of vectors of `vector` bytes, whose weights take `bytes` each, are computed from one table of taps: their weights are all
+/// read again for each tile of positions, and the image for each such group. Where a core reads two vectors in a cycle, weights come from L2
+/// as fast as from L1.
 pub(crate) fn tiles_in_group(vector: usize, bytes: usize) -> usize {
-    let room = if is_wide(vector) { Caches::here().band() } else { GROUP_BYTES };
+    let caches = Caches::here();
+    let room = if is_wide(vector) { caches.wide_group() } else { caches.group() };
     (room / bytes.max(1)).max(1)
 }
 

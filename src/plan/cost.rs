@@ -76,8 +76,9 @@ const TRANSPOSED_STORE_BEYOND: f64 = 22.0;
 const HELD_STORE: f64 = 8.0;
 
 /// Following the list of taps, for each k. A multiply-add of 512 bits hides it; of shorter ones two are done in a cycle, and
-/// what there is besides them fills it. Measured: AVX2's 6×16 reaches 67 % of the peak where its 4×24 reaches 90.
-const TAP_LIST: f64 = 4.5;
+/// what there is besides them fills it. Measured: AVX2's 6×16 reaches 77 % of the peak on 128→128 3×3 28², 90 on 1024→256 1×1 14²; fitted
+/// with [`TAP_MASK`], [`SHORT_PLACE`] and [`L3_WEIGHTS`] to 81 layers by 6×16 and 4×24.
+const TAP_LIST: f64 = 2.5;
 
 /// Going on to the next positions of a line, whatever the tiles there: each of their rows is in another place of memory. Measured: with
 /// 40, narrow tiles are chosen for 3→384 1×7 128², 66 GFLOP/s where 4×48 reaches 88.
@@ -85,7 +86,7 @@ const LINE_STEP: f64 = 130.0;
 
 /// Asking for each position of a tile on the edge of the image whether a tap reads there. Measured with AVX2 on 3×3 7² and 10²: 12×8
 /// reaches 62 GFLOP/s, 6×16 75.
-const TAP_MASK: f64 = 0.3;
+const TAP_MASK: f64 = 0.2;
 
 /// Positions of a tile of `p` that are asked for, on average over the tiles.
 fn masked(shape: &Shape, p: usize) -> f64 {
@@ -125,10 +126,10 @@ const L2_VALUES: f64 = 1.06;
 const NARROW_L2_VALUES: f64 = 1.015;
 const WIDE_L2_VALUES: f64 = 1.02;
 
-/// The share of L2 that holds weights beside a band, and how much longer tiles take where each line of them reads them all from
+/// The share of L2 that holds a block's weights beside a band, and how much longer tiles take where each line of them reads them all from
 /// beyond. Measured: 8×48 reaches 104 GFLOP/s on 512→512 3 stride 2, where channels in lanes reach 113.
 const L2_WEIGHTS: f64 = 0.75;
-const L3_WEIGHTS: f64 = 1.1;
+const L3_WEIGHTS: f64 = 1.06;
 
 /// What a k of a tile takes besides, where a multiply-add of 256 bits takes half a cycle: loads that cross lines, and the loop.
 /// Measured with AVX2 on 1×1: 4×24 reaches 85 % of the peak, 4×16 74, 8×8 70.
@@ -162,6 +163,7 @@ const STRIDED: f64 = 1.05;
 /// Loading where a position reads, if positions do not follow each other, as a part of loading what it reads. Measured on 6→16 5×5 10²:
 /// 14×16 reaches 124 GFLOP/s, 8×48 on copied rows 137.
 const PLACE: f64 = 0.5;
+const SHORT_PLACE: f64 = 0.3;
 
 /// Multiply-adds on padding are skipped; each vector of channels is transposed as it is stored, or left to the next tile.
 fn channel_cost<T: Element>(
@@ -173,10 +175,13 @@ fn channel_cost<T: Element>(
     let lanes = set.lanes;
     let bytes = lanes * size_of::<T>();
     let (p, n) = (family.positions, shape.out_plane());
-    let list = if bytes < 64 { TAP_LIST + TAP_MASK * masked(shape, p) } else { 0.5 };
+    let (list, place) = match pace(bytes) {
+        Pace::Short => (TAP_LIST + TAP_MASK * masked(shape, p), SHORT_PLACE * apart(shape, p)),
+        Pace::One => (0.5, 0.0),
+        Pace::Two => (0.5, PLACE * apart(shape, p)),
+    };
     let tiles = n.div_ceil(p) as f64;
     let vectors = shape.out_channels.div_ceil(lanes);
-    let place = if is_wide(bytes) { PLACE * apart(shape, p) } else { 0.0 };
     let strided = shape.taps() == 1 && shape.axes[2].stride > 1 && is_wide(bytes);
     let k = shape.k() as f64 * inside(shape) * if strided { STRIDED } else { 1.0 };
     let output = (n as f64) * (shape.out_channels * size_of::<T>()) as f64;
@@ -232,7 +237,7 @@ fn position_cost<T: Element>(
         tiles += rows.div_ceil(tile) as f64 * (of_one + choice.resuming(sums));
     }
     let last = if choice.last > 0 { last_cost(shape, set, choice.last) } else { 0.0 };
-    let weights = k * (shape.out_channels * size_of::<T>()) as f64;
+    let weights = k * (shape.out_channels * size_of::<T>()) as f64 / choice.blocks;
     let streaming = if weights > L2_WEIGHTS * Caches::here().l2 as f64 { L3_WEIGHTS } else { 1.0 };
     choice.vectors * streaming * tiles / v as f64 + choice.copying + last
 }
