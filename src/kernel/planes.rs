@@ -238,11 +238,16 @@ unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize, const 
     }
     // SAFETY: the caller's obligations are passed on; `columns` has the lanes that read inside the image.
     unsafe {
-        let sums = if rows.inside && (V::FREE_MASKS || columns.whole) {
+        let mut sums = if rows.inside && (V::FREE_MASKS || columns.whole) {
             accumulate::<V, K, S, R, C, ONE, true>(planes, pitch, (x, w), rows.within, &columns.inside)
         } else {
             accumulate::<V, K, S, R, C, ONE, false>(planes, pitch, (x, w), rows.within, &columns.inside)
         };
+        if S == 2 {
+            for sum in sums.as_flattened_mut() {
+                *sum = sum.in_order();
+            }
+        }
         let place = (plane, rows.first, apart);
         if rows.len >= R {
             store::<V, R, C>(&sums, R, planes, place, columns);
@@ -408,9 +413,8 @@ unsafe fn values<
             }
             for (k, value) in values.iter_mut().enumerate() {
                 *value = match S {
-                    // What comes round from the other end is in lanes behind the tile's columns.
+                    // With `ONE`, what comes round from the other end, or behind the last block, is in lanes behind the tile's columns.
                     1 if ONE => loaded[c].rotated(k),
-                    2 if ONE => V::every_second(&blocks, k % 2).rotated(k / 2),
                     1 => loaded[c * K + k],
                     2 => V::every_second(&blocks, k),
                     _ => V::every_third(&[blocks[0], blocks[1], blocks[2]], k),

@@ -100,18 +100,30 @@ macro_rules! vector {
     };
 }
 
-/// The even elements of two vectors, or the odd ones.
+/// The even elements of two vectors, or the odd ones: 0 2 | 8 10 | 4 6 | 12 14.
+///
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+pub(super) unsafe fn pairs(a: __m256, b: __m256, odd: usize) -> __m256 {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe {
+        match odd {
+            0 => _mm256_shuffle_ps::<0b10_00_10_00>(a, b),
+            _ => _mm256_shuffle_ps::<0b11_01_11_01>(a, b),
+        }
+    }
+}
+
+/// The same in order.
 ///
 /// # Safety
 /// The CPU has the instruction set.
 #[inline(always)]
 unsafe fn half(a: __m256, b: __m256, odd: usize) -> __m256 {
-    // SAFETY: the caller vouches for the instruction set. Quarters of 0 2 | 8 10 and 4 6 | 12 14.
+    // SAFETY: the caller vouches for the instruction set.
     unsafe {
-        let pairs = match odd {
-            0 => _mm256_shuffle_ps::<0b10_00_10_00>(a, b),
-            _ => _mm256_shuffle_ps::<0b11_01_11_01>(a, b),
-        };
+        let pairs = pairs(a, b, odd);
         _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(pairs)))
     }
 }

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::picks::{second, seconds, thirds};
+use super::picks::{order, seconds, thirds};
 use super::{Bits, Vector};
 
 #[derive(Clone, Copy)]
@@ -123,14 +123,20 @@ macro_rules! vector {
 }
 pub(super) use vector;
 
-const SECOND_F32: [[i32; 16]; 7] = seconds();
-
-const SECOND_F64: [[i64; 8]; 7] =
-    [second(0), second(1), second(2), second(3), second(4), second(5), second(6)];
-
+const SECOND_F32: [[i32; 16]; 7] = seconds(4);
+const ORDER_F32: [i32; 16] = order(4);
 const THIRD_F32: [[[i32; 16]; 2]; 3] = thirds();
-
+const SECOND_F64: [[i32; 8]; 7] = seconds(2);
+const ORDER_F64: [i32; 8] = order(2);
 const THIRD_F64: [[[i32; 8]; 2]; 3] = thirds();
+
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+unsafe fn wide(lanes: &[i32; 8]) -> __m512i {
+    // SAFETY: the caller vouches for the instruction set; the array is half a vector.
+    unsafe { _mm512_cvtepi32_epi64(_mm256_loadu_si256(lanes.as_ptr().cast())) }
+}
 
 /// Lane `l` is `from[l·stride]` where bit `l·stride` of `span` is set, for strides from 2 to 4.
 ///
@@ -217,12 +223,19 @@ impl Vector for F32 {
         let [a, b, c, ..] = blocks;
         // SAFETY: a vector proves the instruction set; a row of the table is a vector.
         unsafe {
-            let odd = _mm512_set1_epi32((first % 2) as i32);
-            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-            let half = _mm512_permutex2var_ps(a.0, _mm512_or_epi32(even, odd), b.0);
+            let half = match first % 2 {
+                0 => _mm512_shuffle_ps::<0b10_00_10_00>(a.0, b.0),
+                _ => _mm512_shuffle_ps::<0b11_01_11_01>(a.0, b.0),
+            };
             let lanes = _mm512_loadu_epi32(SECOND_F32[first].as_ptr());
             Self(if first < 2 { half } else { _mm512_permutex2var_ps(half, lanes, c.0) })
         }
+    }
+
+    #[inline(always)]
+    fn in_order(self) -> Self {
+        // SAFETY: `self` proves the instruction set; the table is a vector.
+        Self(unsafe { _mm512_permutexvar_ps(_mm512_loadu_epi32(ORDER_F32.as_ptr()), self.0) })
     }
 
     #[inline(always)]
@@ -364,24 +377,29 @@ impl Vector for F64 {
     #[inline(always)]
     fn every_second(blocks: &[Self; 5], first: usize) -> Self {
         let [a, b, c, ..] = blocks;
-        // SAFETY: a vector proves the instruction set; a row of the table is a vector.
+        // SAFETY: a vector proves the instruction set.
         unsafe {
-            let odd = _mm512_set1_epi64((first % 2) as i64);
-            let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
-            let half = _mm512_permutex2var_pd(a.0, _mm512_or_epi64(even, odd), b.0);
-            let lanes = _mm512_loadu_epi64(SECOND_F64[first].as_ptr());
-            Self(if first < 2 { half } else { _mm512_permutex2var_pd(half, lanes, c.0) })
+            let half = match first % 2 {
+                0 => _mm512_shuffle_pd::<0>(a.0, b.0),
+                _ => _mm512_shuffle_pd::<0xff>(a.0, b.0),
+            };
+            Self(if first < 2 { half } else { _mm512_permutex2var_pd(half, wide(&SECOND_F64[first]), c.0) })
         }
+    }
+
+    #[inline(always)]
+    fn in_order(self) -> Self {
+        // SAFETY: `self` proves the instruction set.
+        Self(unsafe { _mm512_permutexvar_pd(wide(&ORDER_F64), self.0) })
     }
 
     #[inline(always)]
     fn every_third([a, b, c]: &[Self; 3], first: usize) -> Self {
         let [low, high] = &THIRD_F64[first];
-        // SAFETY: a vector proves the instruction set; a row of the table is half a vector.
+        // SAFETY: a vector proves the instruction set.
         unsafe {
-            let low = _mm512_cvtepi32_epi64(_mm256_loadu_si256(low.as_ptr().cast()));
-            let high = _mm512_cvtepi32_epi64(_mm256_loadu_si256(high.as_ptr().cast()));
-            Self(_mm512_permutex2var_pd(_mm512_permutex2var_pd(a.0, low, b.0), high, c.0))
+            let low = _mm512_permutex2var_pd(a.0, wide(low), b.0);
+            Self(_mm512_permutex2var_pd(low, wide(high), c.0))
         }
     }
 

@@ -8,7 +8,8 @@ use super::{Vector, avx2};
 #[derive(Clone, Copy)]
 pub(crate) struct HalfF32(__m256);
 
-const SECOND: [[i32; 8]; 7] = super::picks::seconds();
+const SECOND: [[i32; 8]; 7] = super::picks::seconds(4);
+const ORDER: [i32; 8] = super::picks::order(4);
 
 impl Vector for HalfF32 {
     super::avx512::vector!(
@@ -37,12 +38,16 @@ impl Vector for HalfF32 {
         let [a, b, c, ..] = blocks;
         // SAFETY: a vector proves the instruction set; a row of the table is a vector.
         unsafe {
-            let odd = _mm256_set1_epi32((first % 2) as i32);
-            let even = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
-            let half = _mm256_permutex2var_ps(a.0, _mm256_or_si256(even, odd), b.0);
+            let half = avx2::pairs(a.0, b.0, first % 2);
             let lanes = _mm256_loadu_epi32(SECOND[first].as_ptr());
             Self(if first < 2 { half } else { _mm256_permutex2var_ps(half, lanes, c.0) })
         }
+    }
+
+    #[inline(always)]
+    fn in_order(self) -> Self {
+        // SAFETY: `self` proves the instruction set; the table is a vector.
+        Self(unsafe { _mm256_permutexvar_ps(_mm256_loadu_epi32(ORDER.as_ptr()), self.0) })
     }
 
     #[inline(always)]

@@ -1,27 +1,35 @@
 //! Which lanes of two vectors AVX-512's shuffles pick, where they take every second or third element.
 
-/// For [`every_second`](super::Vector::every_second) with `first = 2·i` or `2·i + 1`: from the even (odd) elements of two vectors and a third vector,
-/// lanes `i` and on of the former, then every second element of the latter.
-pub(super) const fn second<const LANES: usize>(first: usize) -> [i64; LANES] {
-    let (shift, mut lanes, mut l) = (first / 2, [0; LANES], 0);
-    while l < LANES {
-        let ahead = l + shift;
-        lanes[l] = if ahead < LANES { ahead } else { LANES + 2 * (ahead - LANES) + first % 2 } as i64;
-        l += 1;
+/// Where a shuffle of two vectors that takes every second element of them, in `group`s of 16 bytes, leaves the `position`th.
+const fn lane_of<const LANES: usize>(position: usize, group: usize) -> usize {
+    let (vector, at, half) = (position / (LANES / 2), position % (LANES / 2), group / 2);
+    at / half * group + vector * half + at % half
+}
+
+/// For [`in_order`](super::Vector::in_order): the lane of each position.
+pub(super) const fn order<const LANES: usize>(group: usize) -> [i32; LANES] {
+    let (mut lanes, mut position) = ([0; LANES], 0);
+    while position < LANES {
+        lanes[position] = lane_of::<LANES>(position, group) as i32;
+        position += 1;
     }
     lanes
 }
 
-/// Those for each `first`.
-pub(super) const fn seconds<const LANES: usize>() -> [[i32; LANES]; 7] {
-    let (mut all, mut first) = ([[0; LANES]; 7], 0);
-    while first < 7 {
-        let (lanes, mut l) = (second::<LANES>(first), 0);
-        while l < LANES {
-            all[first][l] = lanes[l] as i32;
-            l += 1;
-        }
-        first += 1;
+/// For [`every_second`](super::Vector::every_second) with each `first`, `2·i` or `2·i + 1`: from what that shuffle leaves of the even (odd)
+/// elements of two vectors and from a third vector, positions `i` and on of the former, then every second element of the latter.
+pub(super) const fn seconds<const LANES: usize>(group: usize) -> [[i32; LANES]; 7] {
+    let (mut all, mut i) = ([[0; LANES]; 7], 0);
+    while i < 7 * LANES {
+        let (first, position) = (i / LANES, i % LANES);
+        let ahead = position + first / 2;
+        let from = if ahead < LANES {
+            lane_of::<LANES>(ahead, group)
+        } else {
+            LANES + 2 * (ahead - LANES) + first % 2
+        };
+        all[first][lane_of::<LANES>(position, group)] = from as i32;
+        i += 1;
     }
     all
 }
