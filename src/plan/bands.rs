@@ -4,7 +4,7 @@ use super::tuning::Tuning;
 use crate::caches::Caches;
 use crate::gemm::blocking::Limits;
 use crate::geometry::Shape;
-use crate::machine::{Pace, pace};
+use crate::machine::{Pace, other, pace};
 use crate::pack::bands::{Bands, Layout};
 
 /// Strips to be tried, as tiles and rows: large ones read fewer rows and columns twice.
@@ -160,12 +160,10 @@ fn copying(shape: &Shape, bands: Bands, layout: Option<&Layout>, widths: Widths)
     let beyond = shape.input_len().saturating_mul(widths.size) > Caches::here().l2;
     let fetched = if beyond { COPIED_BEYOND * stride as f64 / layout.copies() as f64 } else { 0.0 };
     let row = COPIED_ROW + (vector + fetched) * (layout.pitch as f64 / widths.lanes as f64).ceil();
-    let paced = match pace(widths.lanes * widths.size) {
-        Pace::One => 1.0,
-        Pace::Short if (2..=MEASURED_STRIDES).contains(&stride) => 1.0,
-        Pace::Short | Pace::Two => 2.0,
-    };
-    paced * depth * shape.in_channels as f64 * rows * row
+    let bytes = widths.lanes * widths.size;
+    let measured = pace(bytes) != Pace::Short || (2..=MEASURED_STRIDES).contains(&stride);
+    let short = if measured { 1.0 } else { 2.0 };
+    short * other(bytes) * depth * shape.in_channels as f64 * rows * row
 }
 
 /// Whether a band of a row, or of a part of it, holds all of k.

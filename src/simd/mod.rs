@@ -310,37 +310,40 @@ mod tests {
         }
     }
 
+    /// Calls a check for the vectors of every set that the CPU has.
+    macro_rules! on_every_set {
+        ($check:ident) => {
+            // SAFETY: every CPU has the portable set; the others are asked for.
+            unsafe {
+                $check::<portable::F32>();
+                $check::<portable::F64>();
+                #[cfg(target_arch = "x86_64")]
+                if crate::isa::Isa::Avx2.is_available() {
+                    $check::<avx2::F32>();
+                    $check::<avx2::F64>();
+                }
+                #[cfg(target_arch = "x86_64")]
+                if crate::isa::Isa::Avx512.is_available() {
+                    $check::<avx512::F32>();
+                    $check::<avx512::F64>();
+                    $check::<avx512vl::HalfF32>();
+                }
+                #[cfg(target_arch = "aarch64")]
+                if crate::isa::Isa::Neon.is_available() {
+                    $check::<neon::F32>();
+                    $check::<neon::F64>();
+                }
+            }
+        };
+    }
+
     #[test]
     fn every_second_element_is_put_in_order() {
-        // SAFETY: every CPU has the portable set; the others are asked for.
-        unsafe {
-            check_every_second::<portable::F32>();
-            check_every_second::<portable::F64>();
-            #[cfg(target_arch = "x86_64")]
-            if crate::isa::Isa::Avx2.is_available() {
-                check_every_second::<avx2::F32>();
-                check_every_second::<avx2::F64>();
-            }
-            #[cfg(target_arch = "x86_64")]
-            if crate::isa::Isa::Avx512.is_available() {
-                check_every_second::<avx512::F32>();
-                check_every_second::<avx512::F64>();
-                check_every_second::<avx512vl::HalfF32>();
-            }
-        }
+        on_every_set!(check_every_second);
     }
 
     #[test]
     fn blocks_are_transposed() {
-        // SAFETY: every CPU has the portable set; the others are asked for.
-        unsafe {
-            check_blocks::<portable::F32>();
-            check_blocks::<portable::F64>();
-            #[cfg(target_arch = "x86_64")]
-            if crate::isa::Isa::Avx512.is_available() {
-                check_blocks::<avx512::F32>();
-                check_blocks::<avx512::F64>();
-            }
-        }
+        on_every_set!(check_blocks);
     }
 }
