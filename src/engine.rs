@@ -30,7 +30,7 @@ pub(crate) struct Engine<T: 'static> {
     /// [`InputPlan::whole`].
     pub(crate) whole_plan: fn(Shape, Set<T>, Manner) -> Result<InputPlan>,
     /// [`WeightPlan::new`].
-    pub(crate) weight_plan: fn(Shape, Set<T>, usize) -> WeightPlan,
+    pub(crate) weight_plan: fn(Shape, Set<T>, Parallelism) -> WeightPlan,
     /// [`PackedWeights::pack`].
     pub(crate) pack: fn(&mut PackedWeights<T>, &[T], usize, usize, usize) -> Result<()>,
     /// [`PackedWeights::pack_phase`].

@@ -73,7 +73,8 @@
 //! # Threads
 //!
 //! With the feature `rayon`, which is on unless default features are off, a call computes in the pool that it is made in
-//! (`pool.install(|| …)`), else in the global one; work too small to share stays in the calling thread.
+//! (`pool.install(|| …)`), else in the calling thread and the global pool beside it; work too small to share stays in the
+//! calling thread. Within a pool more is worth sharing, for its threads are awake.
 //! [`Parallelism::Serial`] keeps any call there: for engines that run one image in each thread. A layer is shared between threads by
 //! reference; each call needs a [`Workspace`] of its own meanwhile.
 //!
@@ -81,7 +82,8 @@
 //!
 //! A layer holds its weights, packed (and transformed, once for each tile of [`Algorithm::Winograd`] that its plans ask for), and nothing else. A
 //! call needs at most 1 MiB of scratch for each thread, 2 MiB with [`Accuracy::Fast`], whatever the image, in the
-//! workspace; once that has seen the extents, nothing is allocated. One workspace serves all layers that run one after the other.
+//! workspace; once that has seen the extents, nothing is allocated, but by a caller outside a thread pool a job of some bytes for each
+//! thread that it wakes. One workspace serves all layers that run one after the other.
 //! Packed weights of gradients and of one-call functions, and the matrix of [`Algorithm::Im2col`], come on top.
 //!
 //! # Features

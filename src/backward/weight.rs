@@ -47,7 +47,7 @@ pub fn backward_weight<T: Element, const D: usize>(
     check_len(Argument::WeightGradient, weight_gradient.len(), geometry.weight_len())?;
     let set = kernel::set::<T>(Available::choose(options.isa)?);
     let engine = Engine::get();
-    let plan = (engine.weight_plan)(geometry.shape, set, options.parallelism.threads());
+    let plan = (engine.weight_plan)(geometry.shape, set, options.parallelism);
     let dw = Output::new(weight_gradient);
     let job = WeightJob { plan: &plan, set, x: input, dy: output_gradient, add: options.accumulate, dw: &dw };
     (engine.sums)(&job, options.parallelism, &mut workspace.scratch)

@@ -25,7 +25,7 @@ impl<T: Element> Job<'_, T> {
             return WinogradJob { job: self, winograd, weights }.run(parallelism, scratch);
         }
         let tiling = self.plan.tiling.as_ref().expect("a plan of tiles, or of Winograd's with their weights");
-        let threads = parallelism.threads();
+        let threads = parallelism.threads(self.plan.work());
         let parts = self.plan.parts(threads);
         scratch.reserve_bytes(parts.saturating_mul(self.plan.scratch_bytes()))?;
         if tiling.tile.kind == Kind::Windows {

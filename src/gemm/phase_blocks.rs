@@ -47,7 +47,8 @@ impl<T: Element> PhasedJob<'_, T> {
     /// # Errors
     /// [`crate::Error::OutOfMemory`]; nothing has been written then.
     pub(crate) fn run(&self, parallelism: Parallelism, scratch: &mut Scratch) -> Result<()> {
-        let (blocks, parts) = (self.plan.blocks(), self.plan.parts(parallelism.threads()));
+        let threads = parallelism.threads(self.plan.work());
+        let (blocks, parts) = (self.plan.blocks(), self.plan.parts(threads));
         scratch.reserve_bytes(parts.saturating_mul(self.plan.scratch_bytes::<T>()))?;
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, mut scratch| {
             let start = |part: usize| (blocks as u128 * part as u128 / parts as u128) as usize;

@@ -40,13 +40,13 @@ pub fn kernel_names<T: Element>(isa: Isa) -> Result<Vec<&'static str>> {
 }
 
 /// The least work of a part, in multiply-adds. Measured: with two threads that are awake, sharing takes 0.3 µs, and a call
-/// of 9 800 multiply-adds loses 6 %, one of 23 000 gains 36 %; waking a thread takes several times as long.
-const PART_COST: f64 = 10_000.0;
+/// of 9 800 multiply-adds loses 6 %, four of 15 000 to 20 000 gain 20 to 50 %; waking a thread takes several times as long.
+const PART_COST: f64 = 7_500.0;
 
 /// A thread's work, in units of [`PART_COST`], from which on it is cut in two. Measured: two parts a thread take no
 /// longer than one in the best case, and 5 to 15 % less in the median of a machine that does other things as well; with less work, those of
 /// an image whose rows are copied take up to 20 % longer, for each copies rows of its own.
-const LARGE_PARTS: usize = 64;
+const LARGE_PARTS: usize = 85;
 
 /// Into how many parts so much work, in multiply-adds, is cut for `threads` threads.
 fn parts(work: f64, threads: usize, forced: Option<usize>) -> usize {
@@ -279,8 +279,14 @@ impl Plan {
         self.kernel
     }
 
+    /// Estimated, in multiply-adds of vectors.
+    pub(crate) fn work(&self) -> f64 {
+        self.cost * (self.shape.batch * self.shape.groups) as f64
+    }
+
     /// Into how many parts the work is cut for `threads` threads. 1 where a part would be too small to pay for handing
     /// it to another thread; two for each thread where they are large, so that a thread that is done early can help.
+    /// Calls from outside the thread pool, whose threads may sleep, use fewer threads where there is little work.
     #[must_use]
     pub fn parts(&self, threads: usize) -> usize {
         let most = match (&self.tiling, &self.winograd) {
@@ -288,8 +294,7 @@ impl Plan {
             (None, Some(winograd)) => winograd.most_parts(&self.shape),
             _ => return 1,
         };
-        let work = self.cost * (self.shape.batch * self.shape.groups) as f64;
-        let mut parts = parts(work, threads, self.parts);
+        let mut parts = parts(self.work(), threads, self.parts);
         if let (Some(winograd), None) = (&self.winograd, self.parts)
             && (winograd.blocks() < parts || self.scratch_bytes > 1 << 20)
         {
@@ -455,7 +460,7 @@ mod tests {
             for layer in listed() {
                 let shape = plan::<f64>(&layer, isa).shape;
                 for threads in [1, 2, 64] {
-                    let bytes = WeightPlan::new(shape, set, threads).scratch_bytes::<f64>();
+                    let bytes = WeightPlan::for_threads(shape, set, |_| threads).scratch_bytes::<f64>();
                     assert!(bytes <= 1 << 20, "{} {isa}: {bytes}", layer["name"]);
                 }
                 for add in [false, true] {

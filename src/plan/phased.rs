@@ -158,7 +158,7 @@ impl Phased {
             let cols = (extents[2] / bytes.div_ceil(BLOCK_BYTES)).max(1);
             Block { channels, rows: (BLOCK_BYTES / bytes).clamp(1, extents[1]), cols }
         };
-        while plan.cost() > FEWEST_BLOCKS as f64 * PART_COST && plan.blocks() < FEWEST_BLOCKS {
+        while plan.work() > FEWEST_BLOCKS as f64 * PART_COST && plan.blocks() < FEWEST_BLOCKS {
             if direct && plan.block.channels > step {
                 plan.block.channels = plan.block.channels.div_ceil(2).next_multiple_of(step);
             } else if plan.block.rows > 1 {
@@ -189,14 +189,15 @@ impl Phased {
         self.grid().iter().product()
     }
 
-    fn cost(&self) -> f64 {
+    /// Estimated, in multiply-adds of vectors.
+    pub(crate) fn work(&self) -> f64 {
         let images = (self.shape.batch * self.shape.groups) as f64;
         self.phases.iter().map(|planned| planned.plan.cost * images).sum()
     }
 
     /// Into how many parts the blocks are cut for `threads` threads.
     pub(crate) fn parts(&self, threads: usize) -> usize {
-        parts(self.cost(), threads, None).clamp(1, self.blocks().max(1))
+        parts(self.work(), threads, None).clamp(1, self.blocks().max(1))
     }
 
     /// Elements of a phase in a block, at most.

@@ -13,6 +13,7 @@ use crate::pack::bands::{Bands, Layout};
 use crate::pack::buffer::lines_for;
 use crate::pack::panels::Panels;
 use crate::pack::taps::TapBox;
+use crate::parallel::Parallelism;
 use crate::slices::Slices;
 
 /// What the sums of a block may fill, for each slice: what is packed for a block is packed again for the next.
@@ -82,10 +83,19 @@ pub(crate) struct Block {
 }
 
 impl WeightPlan {
-    /// For at most `threads` threads, which change the blocks alone.
-    pub(crate) fn new<T: Element>(shape: Shape, set: &KernelSet<T>, threads: usize) -> Self {
+    pub(crate) fn new<T: Element>(shape: Shape, set: &KernelSet<T>, parallelism: Parallelism) -> Self {
+        Self::for_threads(shape, set, |work| parallelism.threads(work))
+    }
+
+    /// For as many threads as `threads` says of its work, which change the blocks alone.
+    pub(super) fn for_threads<T: Element>(
+        shape: Shape,
+        set: &KernelSet<T>,
+        threads: impl Fn(f64) -> usize,
+    ) -> Self {
         let (shape, slices) = as_rows(shape);
         let work = shape.output_len() as f64 * shape.k() as f64 / set.lanes as f64;
+        let threads = threads(work);
         let parts = parts(work, threads, None);
         let mut most = SUMS_BYTES / size_of::<T>() / set.lanes;
         let all = [InLanes::Output, InLanes::Input, InLanes::Both];
