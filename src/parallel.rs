@@ -133,7 +133,7 @@ mod tests {
         for parts in [1, 2, 3, 5, 64] {
             for way in 0..3 {
                 let mut scratch = Scratch::default();
-                scratch.reserve_bytes(parts * 256).unwrap();
+                scratch.reserve(parts, 256).unwrap();
                 let done = [const { AtomicU8::new(0) }; 64];
                 let work = |part: usize, mut scratch: Carver<'_>| {
                     let mine = scratch.take::<usize>(32);

@@ -20,7 +20,7 @@ pub(crate) fn run<T: Element>(
     }
     let shape = &call.plan.shape;
     let (m, k, n) = (shape.out_channels, shape.k(), shape.out_plane());
-    scratch.reserve_bytes(call.plan.scratch_bytes())?;
+    scratch.reserve(1, call.plan.scratch_bytes())?;
     let mut carver = scratch.carve();
     let columns: &mut [T] = carver.take(k * n);
     let x_len = shape.in_channels * shape.in_plane();

@@ -27,7 +27,7 @@ impl<T: Element> Job<'_, T> {
         let tiling = self.plan.tiling.as_ref().expect("a plan of tiles, or of Winograd's with their weights");
         let threads = parallelism.threads(self.plan.work());
         let parts = self.plan.parts(threads);
-        scratch.reserve_bytes(parts.saturating_mul(self.plan.scratch_bytes()))?;
+        scratch.reserve(parts, self.plan.scratch_bytes())?;
         if tiling.tile.kind == Kind::Windows {
             self.windows();
             return Ok(());

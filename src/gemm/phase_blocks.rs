@@ -49,7 +49,7 @@ impl<T: Element> PhasedJob<'_, T> {
     pub(crate) fn run(&self, parallelism: Parallelism, scratch: &mut Scratch) -> Result<()> {
         let threads = parallelism.threads(self.plan.work());
         let (blocks, parts) = (self.plan.blocks(), self.plan.parts(threads));
-        scratch.reserve_bytes(parts.saturating_mul(self.plan.scratch_bytes::<T>()))?;
+        scratch.reserve(parts, self.plan.scratch_bytes::<T>())?;
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, mut scratch| {
             let start = |part: usize| (blocks as u128 * part as u128 / parts as u128) as usize;
             for index in start(part)..start(part + 1) {

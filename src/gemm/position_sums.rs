@@ -49,7 +49,7 @@ impl<T: Element> WeightJob<'_, T> {
     /// [`crate::Error::OutOfMemory`]; nothing has been written then.
     pub(crate) fn run(&self, parallelism: Parallelism, scratch: &mut Scratch) -> Result<()> {
         let (plan, parts, blocks) = (self.plan, self.plan.parts, self.plan.blocks());
-        scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes::<T>()))?;
+        scratch.reserve(parts, plan.scratch_bytes::<T>())?;
         let [runs, places, sums, gradients, image] = plan.scratch_lens();
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, mut scratch: Carver<'_>| {
             let mut tables = Tables {

@@ -53,7 +53,7 @@ impl<T: Element> WinogradJob<'_, T> {
     pub(crate) fn run(&self, parallelism: Parallelism, scratch: &mut Scratch) -> Result<()> {
         let (plan, winograd, lanes) = (self.job.plan, self.winograd, self.job.set.lanes);
         let parts = plan.parts(parallelism.threads(plan.work()));
-        scratch.reserve_bytes(parts.saturating_mul(plan.scratch_bytes()))?;
+        scratch.reserve(parts, plan.scratch_bytes())?;
         let grid = winograd.grid(&plan.shape, lanes, parts);
         parallelism.for_each_part(0..parts, scratch.carve(), &|part, mut scratch: Carver<'_>| {
             let points = winograd.points();

@@ -120,6 +120,7 @@ pub(crate) struct ChannelTiles<'a, T> {
 /// What tiles with positions in the lanes ask for ahead of time. It need not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
+    Nothing,
     /// What the same tap reads in the next channel: its distance from the tap before differs, so that the CPU does not foresee
     /// it.
     Channel,

@@ -38,7 +38,7 @@ unsafe fn tile<V: Vector, const R: usize, const NV: usize>(
         let next = match tiles.next {
             Next::Channel => tiles.channel_stride + V::LANES,
             Next::Right if first_row < NV * R => (NV + first_row / R) * V::LANES,
-            Next::Right => 0,
+            Next::Right | Next::Nothing => 0,
         };
         let mut b = tiles.b.wrapping_add(first_col);
         if let [tap] = tiles.taps {

@@ -53,6 +53,10 @@ fn grow(lines: &mut Vec<Line>, count: usize) -> Result<()> {
     Ok(())
 }
 
+/// Bytes between the scratch of parts: what a thread and its core ask for ahead of time, behind the end of its own, would take from another
+/// thread lines that this one is writing. Measured, two threads, copied rows: 1.02 (0.96 to 1.05).
+const GAP: usize = 16 << 10;
+
 /// Scratch of a call, shared by its parts. It keeps its memory and whatever was written there.
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -60,12 +64,14 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes room for `bytes`, rounded up to lines.
+    /// Makes room for `bytes`, rounded up to lines, for each of `parts`.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub(crate) fn reserve_bytes(&mut self, bytes: usize) -> Result<()> {
-        grow(&mut self.lines, bytes.div_ceil(LINE))
+    pub(crate) fn reserve(&mut self, parts: usize, bytes: usize) -> Result<()> {
+        let gap = if parts > 1 { GAP } else { 0 };
+        let lines = bytes.div_ceil(LINE) + gap / LINE;
+        grow(&mut self.lines, parts.saturating_mul(lines))
     }
 
     /// Hands the memory out piece by piece.

@@ -307,7 +307,7 @@ impl Plan {
         }
     }
 
-    /// Scratch for each part, in bytes.
+    /// Scratch for each part, in bytes. Between those of several parts 16 KiB are left free.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
         self.scratch_bytes
