@@ -69,7 +69,7 @@ impl Scratch {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub(crate) fn reserve(&mut self, parts: usize, bytes: usize) -> Result<()> {
-        let gap = if parts > 1 { GAP } else { 0 };
+        let gap = if parts > 1 && bytes > 0 { GAP } else { 0 };
         let lines = bytes.div_ceil(LINE) + gap / LINE;
         grow(&mut self.lines, parts.saturating_mul(lines))
     }
