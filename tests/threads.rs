@@ -142,15 +142,15 @@ fn callers_outside_of_any_pool_share_work_with_the_global_one() {
             let conv = way.build_with(problem, &data, &Extras::all());
             let expected = forward(problem, &conv, &data, Parallelism::Serial, &mut Workspace::new());
             std::thread::scope(|scope| {
-                let call = |_| {
+                let call = || {
                     let mut workspace = Workspace::new();
                     for _ in 0..4 {
                         let y = forward(problem, &conv, &data, Parallelism::Rayon, &mut workspace);
                         assert_same_bits(&y, &expected, &(problem, parts));
                     }
                 };
-                for caller in 0..3 {
-                    scope.spawn(move || call(caller));
+                for _ in 0..3 {
+                    scope.spawn(call);
                 }
             });
         }

@@ -15,12 +15,13 @@ use crate::plan::{Lowering, row_blocks};
 /// tiles below it. Behind the last channel lies the band of another thread, which has to fetch its lines again before it
 /// writes them. Measured: in two threads 3 channels 1.03 to 1.07, 8 channels 1.04, 16 channels 1.01 without; in one, 12
 /// channels of 5×5 AVX2 0.97.
-const RESIDENT: (usize, usize) = (4, 150);
+const RESIDENT_CHANNELS: usize = 4;
+const RESIDENT_TERMS: usize = 150;
 
 impl<T> Band<'_, T> {
     /// A line of `channels` whose first position reads from `from` on.
     fn source(&self, from: usize, channels: usize) -> Source<'_, T> {
-        let resident = channels <= RESIDENT.0 || channels * self.taps.len() <= RESIDENT.1;
+        let resident = channels <= RESIDENT_CHANNELS || channels * self.taps.len() <= RESIDENT_TERMS;
         Source {
             b: self.to[from..].as_ptr(),
             taps: self.taps,
