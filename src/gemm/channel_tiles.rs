@@ -8,12 +8,12 @@ use crate::gemm::partition::Task;
 use crate::gemm::step::{Place, Step};
 use crate::kernel::{ChannelFamily, ChannelTiles, MAX_POSITIONS, Pending, Tap};
 use crate::pack::segments::{Segment, Segments};
-use crate::pack::taps::{self, TapWindow};
+use crate::pack::taps::{self, TapWindow, Taps};
 use crate::plan::last_tile;
 
 impl<T: Element> Step<'_, T> {
     /// Tiles of positions by groups of vectors of channels.
-    pub(super) fn channel_tiles(&self, windows: &[TapWindow], all: &[Tap], some: &mut [Tap]) {
+    pub(super) fn channel_tiles(&self, windows: &[TapWindow], all: Taps<'_>, some: &mut [Tap]) {
         let (set, shape) = (self.job.set, &self.job.plan.shape);
         let family = &set.channel[self.tile.family];
         debug_assert!(self.task.channels.start.is_multiple_of(set.lanes));
@@ -40,20 +40,17 @@ impl<T: Element> Step<'_, T> {
                 let taps = if whole {
                     all
                 } else {
-                    let count = taps::select(windows, set.lanes, segments, some);
-                    &some[..count]
+                    Taps::some(windows, segments, set.lanes, self.job.channel(), some)
                 };
                 let (origin, offsets) = self.origins(segments, cols, &mut table);
                 let tiles = ChannelTiles {
-                    x: self.x().wrapping_offset(origin),
-                    channel_stride: shape.in_plane(),
+                    x: self.x().wrapping_offset(origin).wrapping_offset(taps.first.x),
                     channels: self.block.channels.len(),
-                    taps,
+                    taps: taps.taps,
                     offsets,
                     next: family.positions.wrapping_mul(shape.axes[2].stride) as isize,
-                    w,
+                    w: w.wrapping_add(taps.first.w),
                     w_vector: self.job.weights.panel_len(),
-                    w_channel: shape.taps() * set.lanes,
                     destination: self.destination(Place { channel, rows, position, cols }),
                     pending: &raw mut pending,
                     beside,
@@ -84,10 +81,11 @@ impl<T: Element> Step<'_, T> {
         let tile = last_tile(set, positions.len());
         let (mut windows, mut all, mut some) = ([TapWindow::default()], [Tap::default()], [Tap::default()]);
         taps::fill_windows(shape, 0..1, &mut windows);
-        taps::select_all(&windows, set.lanes, set.channel[tile.family].positions, &mut all);
+        let count = set.channel[tile.family].positions;
+        let all = Taps::all(&windows, count, set.lanes, self.job.channel(), &mut all);
         let task = Task { positions, ..self.task.clone() };
         let step = Step { job: self.job, task: &task, tile, block: self.block.clone() };
-        step.channel_tiles(&windows, &all, &mut some);
+        step.channel_tiles(&windows, all, &mut some);
     }
 
     /// The origin of a tile's first position and, where the others do not lie one beside the other, the table of all

@@ -10,7 +10,7 @@ use crate::gemm::winograd_tiles::WinogradJob;
 use crate::kernel::Tap;
 use crate::pack::bands::Layout;
 use crate::pack::buffer::{Carver, Scratch};
-use crate::pack::taps::{self, TapBox, TapWindow};
+use crate::pack::taps::{self, Leap, TapBox, TapWindow, Taps};
 use crate::parallel::Parallelism;
 use crate::plan::{Kind, Tile};
 use crate::simd::fence;
@@ -58,8 +58,9 @@ impl<T: Element> Job<'_, T> {
             let taps = block.taps.count();
             let step = Step { job: self, task, tile, block };
             match &mut tables.of {
-                Of::Channels { windows, all, some } => {
-                    step.channel_tiles(&windows[..taps], &all[..taps], some);
+                Of::Channels { windows, first, all, some } => {
+                    let all = Taps { first: *first, taps: &all[..taps] };
+                    step.channel_tiles(&windows[..taps], all, some);
                 }
                 Of::Bands { taps: offsets, layout, to } => {
                     let mut band = Band { taps: &offsets[..taps], layout: *layout, to };
@@ -85,7 +86,7 @@ struct Tables<'a, T> {
 
 /// What a kind of tiles needs.
 enum Of<'a, T> {
-    Channels { windows: &'a mut [TapWindow], all: &'a mut [Tap], some: &'a mut [Tap] },
+    Channels { windows: &'a mut [TapWindow], first: Leap, all: &'a mut [Tap], some: &'a mut [Tap] },
     Bands { taps: &'a mut [usize], layout: Layout, to: &'a mut [T] },
     Vectors(Vectors<'a, T>),
     Nothing,
@@ -98,6 +99,7 @@ impl<'a, T: Element> Tables<'a, T> {
         let of = match tile.kind {
             Kind::Channels => Of::Channels {
                 windows: scratch.take(taps),
+                first: Leap::default(),
                 all: scratch.take(taps),
                 some: scratch.take(taps),
             },
@@ -128,10 +130,12 @@ impl<'a, T: Element> Tables<'a, T> {
         self.filled = Some(*taps);
         let (shape, set) = (&job.plan.shape, job.set);
         match &mut self.of {
-            Of::Channels { windows, all, .. } => {
+            Of::Channels { windows, first, all, .. } => {
                 let windows = &mut windows[..taps.count()];
                 taps::fill_windows(shape, taps.range(shape.kernel()), windows);
-                taps::select_all(windows, set.lanes, set.channel[tile.family].positions, all);
+                let positions = set.channel[tile.family].positions;
+                let all = &mut all[..taps.count()];
+                *first = Taps::all(windows, positions, set.lanes, job.channel(), all).first;
             }
             Of::Bands { taps: offsets, layout, .. } => {
                 *layout = job.plan.layout(set, tile, taps.len);

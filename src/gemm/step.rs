@@ -9,6 +9,7 @@ use crate::gemm::tiles::Output;
 use crate::geometry::Shape;
 use crate::kernel::{Destination, Finish, KernelSet};
 use crate::pack::bands::{Layout, Rectangle};
+use crate::pack::taps::Leap;
 use crate::pack::transformed::TransformedWeights;
 use crate::pack::weights::PackedWeights;
 use crate::plan::{Plan, Tile};
@@ -68,6 +69,12 @@ impl<T: Element> Job<'_, T> {
         let shape = &self.plan.shape;
         let plane = (task.image * shape.groups + task.group) * shape.out_channels + channel;
         plane * self.layout.stride + position - self.layout.first
+    }
+
+    /// From an input channel to the next, for tiles with channels in the lanes.
+    pub(super) fn channel(&self) -> Leap {
+        let shape = &self.plan.shape;
+        Leap { x: shape.in_plane() as isize, w: shape.taps() * self.set.lanes }
     }
 
     /// What happens to the sums from element `index` of the output on, which is of channel `channel`, counted through all groups.

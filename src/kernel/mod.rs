@@ -55,9 +55,9 @@ pub(crate) const MOST_COLUMNS: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub(crate) struct Tap {
-    /// Where it reads, relative to the position's origin.
+    /// From what it reads to what the next one reads, from the last one of a channel to the first one of the next.
     pub(crate) x: isize,
-    /// Where its weights are, relative to the channel's first tap.
+    /// The same in the weights.
     pub(crate) w: usize,
     /// Bit p: position p of the tile reads inside the image.
     pub(crate) mask: u64,
@@ -94,9 +94,8 @@ pub(crate) type FinishFn<T> = unsafe fn(*const T, usize, usize, usize, &Destinat
 
 /// Tiles with channels in the lanes, one below the other, of the same positions.
 pub(crate) struct ChannelTiles<'a, T> {
-    /// The origin of position 0, in the block's first channel. It may lie outside the image.
+    /// What position 0 reads at the first tap of the block's first channel. It may lie outside the image.
     pub(crate) x: *const T,
-    pub(crate) channel_stride: usize,
     pub(crate) channels: usize,
     /// The taps of each channel, in ascending order; those that no position reads are left out.
     pub(crate) taps: &'a [Tap],
@@ -104,12 +103,10 @@ pub(crate) struct ChannelTiles<'a, T> {
     pub(crate) offsets: Option<&'a [isize; MAX_POSITIONS]>,
     /// From a position to what the next tile reads: worth prefetching. Need not lie in the image.
     pub(crate) next: isize,
-    /// Weights of the block's first k in the first vector of channels.
+    /// Weights of that tap in the first vector of channels.
     pub(crate) w: *const T,
     /// From one vector of channels to the next.
     pub(crate) w_vector: usize,
-    /// From one input channel to the next.
-    pub(crate) w_channel: usize,
     pub(crate) destination: Destination<'a, T>,
     /// What the tile before has left to be stored, and this one may leave.
     pub(crate) pending: *mut Pending<T>,

@@ -54,8 +54,6 @@ impl TapBox {
 pub(crate) struct TapWindow {
     /// Relative to a window's origin.
     pub(crate) x: isize,
-    /// Its index in the kernel plane.
-    index: usize,
     /// First and last + 1 output coordinate on each axis.
     windows: [[usize; 2]; 3],
 }
@@ -79,7 +77,7 @@ pub(crate) fn fill_windows(shape: &Shape, taps: Range<usize>, table: &mut [TapWi
     let strides = shape.in_strides();
     let [_, height, width] = shape.kernel();
     let mut at = shape.tap(taps.start);
-    for (index, entry) in taps.zip(table) {
+    for entry in table {
         let x = (0..3).fold(0, |sum: isize, a| {
             let step = (at[a] * shape.axes[a].dilation) as isize;
             sum.wrapping_add(step.wrapping_mul(strides[a] as isize))
@@ -88,7 +86,7 @@ pub(crate) fn fill_windows(shape: &Shape, taps: Range<usize>, table: &mut [TapWi
             let range = shape.axes[a].windows(at[a]);
             [range.start, range.end]
         });
-        *entry = TapWindow { x, index, windows };
+        *entry = TapWindow { x, windows };
         at[2] += 1;
         if at[2] == width {
             at = if at[1] + 1 == height { [at[0] + 1, 0, 0] } else { [at[0], at[1] + 1, 0] };
@@ -96,26 +94,70 @@ pub(crate) fn fill_windows(shape: &Shape, taps: Range<usize>, table: &mut [TapWi
     }
 }
 
-/// Writes the taps that a tile needs to `taps` and gives their number. `lanes` is the distance of weights.
-pub(crate) fn select(table: &[TapWindow], lanes: usize, segments: &[Segment], taps: &mut [Tap]) -> usize {
-    let first = table.first().map_or(0, |t| t.index);
-    let mut count = 0;
-    for window in table {
-        let mask = segments.iter().fold(0_u64, |mask, segment| {
-            let positions = window.positions(segment);
-            mask | ((1 << positions.end) - (1 << positions.start))
-        });
-        if mask != 0 {
-            taps[count] = Tap { x: window.x, w: (window.index - first) * lanes, mask };
-            count += 1;
-        }
-    }
-    count
+/// What lies between the places of two taps, or a first tap's place: in the image, from the window's origin, and in the weights, from the
+/// block's first.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Leap {
+    pub(crate) x: isize,
+    pub(crate) w: usize,
 }
 
-/// Writes all taps, for a tile of `positions` that reads no padding.
-pub(crate) fn select_all(table: &[TapWindow], lanes: usize, positions: usize, taps: &mut [Tap]) {
-    for (i, (window, tap)) in table.iter().zip(taps).enumerate() {
-        *tap = Tap { x: window.x, w: i * lanes, mask: (1 << positions) - 1 };
+/// The taps of a channel that a tile needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Taps<'a> {
+    pub(crate) first: Leap,
+    pub(crate) taps: &'a [Tap],
+}
+
+impl<'a> Taps<'a> {
+    /// `taps`, which hold places and get steps in their stead; `channel` is from a channel to the next.
+    fn new(taps: &'a mut [Tap], channel: Leap) -> Self {
+        let place = |tap: &Tap| Leap { x: tap.x, w: tap.w };
+        let first = taps.first().map_or_else(Leap::default, place);
+        for i in 0..taps.len() {
+            let next = match taps.get(i + 1) {
+                Some(next) => place(next),
+                None => Leap { x: first.x.wrapping_add(channel.x), w: first.w.wrapping_add(channel.w) },
+            };
+            taps[i].x = next.x.wrapping_sub(taps[i].x);
+            taps[i].w = next.w.wrapping_sub(taps[i].w);
+        }
+        Self { first, taps }
+    }
+
+    /// Those of `windows` at which a position of `segments` reads the image. `lanes` weights lie at a tap.
+    pub(crate) fn some(
+        windows: &[TapWindow],
+        segments: &[Segment],
+        lanes: usize,
+        channel: Leap,
+        taps: &'a mut [Tap],
+    ) -> Self {
+        let mut count = 0;
+        for (i, window) in windows.iter().enumerate() {
+            let mask = segments.iter().fold(0_u64, |mask, segment| {
+                let positions = window.positions(segment);
+                mask | ((1 << positions.end) - (1 << positions.start))
+            });
+            if mask != 0 {
+                taps[count] = Tap { x: window.x, w: i * lanes, mask };
+                count += 1;
+            }
+        }
+        Self::new(&mut taps[..count], channel)
+    }
+
+    /// All of `windows`, for a tile of `positions` that reads no padding.
+    pub(crate) fn all(
+        windows: &[TapWindow],
+        positions: usize,
+        lanes: usize,
+        channel: Leap,
+        taps: &'a mut [Tap],
+    ) -> Self {
+        for (i, (window, tap)) in windows.iter().zip(&mut *taps).enumerate() {
+            *tap = Tap { x: window.x, w: i * lanes, mask: (1 << positions) - 1 };
+        }
+        Self::new(taps, channel)
     }
 }
