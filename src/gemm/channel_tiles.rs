@@ -9,11 +9,36 @@ use crate::gemm::step::{Place, Step};
 use crate::kernel::{ChannelFamily, ChannelTiles, MAX_POSITIONS, Pending, Tap};
 use crate::pack::segments::{Segment, Segments};
 use crate::pack::taps::{self, TapWindow, Taps};
-use crate::plan::last_tile;
+use crate::plan::{Tile, last_tile};
+
+/// Sums from which on they do not wait for each other.
+const LEAST_SUMS: usize = 8;
 
 impl<T: Element> Step<'_, T> {
-    /// Tiles of positions by groups of vectors of channels.
+    /// Tiles of positions by groups of vectors of channels, and others of more channels for the last few positions.
     pub(super) fn channel_tiles(&self, windows: &[TapWindow], all: Taps<'_>, some: &mut [Tap]) {
+        let positions = self.task.positions.clone();
+        let rest = positions.len() % self.job.set.channel[self.tile.family].positions;
+        let most = self.tile.largest + 1;
+        let last = if rest * most < LEAST_SUMS { rest } else { 0 };
+        let middle = positions.end - last;
+        if middle > positions.start {
+            let task = Task { positions: positions.start..middle, ..self.task.clone() };
+            self.of(&task, self.tile).groups_of_tiles(windows, Some(all), some);
+        }
+        if last > 0 {
+            let task = Task { positions: middle..positions.end, ..self.task.clone() };
+            self.of(&task, last_tile(self.job.set, last)).groups_of_tiles(windows, None, some);
+        }
+    }
+
+    /// The same block of `task` by `tile`.
+    fn of<'s>(&'s self, task: &'s Task, tile: Tile) -> Step<'s, T> {
+        Step { job: self.job, task, tile, block: self.block.clone() }
+    }
+
+    /// Tiles of positions by groups of vectors of channels.
+    fn groups_of_tiles(&self, windows: &[TapWindow], all: Option<Taps<'_>>, some: &mut [Tap]) {
         let (set, shape) = (self.job.set, &self.job.plan.shape);
         let family = &set.channel[self.tile.family];
         debug_assert!(self.task.channels.start.is_multiple_of(set.lanes));
@@ -37,10 +62,9 @@ impl<T: Element> Step<'_, T> {
                 let segments = positions.next_tile(family.positions);
                 let cols = segments.iter().map(|segment| segment.len).sum();
                 let whole = cols == family.positions && segments.iter().all(|s| s.interior(shape));
-                let taps = if whole {
-                    all
-                } else {
-                    Taps::some(windows, segments, set.lanes, self.job.channel(), some)
+                let taps = match all {
+                    Some(all) if whole => all,
+                    _ => Taps::some(windows, segments, set.lanes, self.job.channel(), some),
                 };
                 let (origin, offsets) = self.origins(segments, cols, &mut table);
                 let tiles = ChannelTiles {
@@ -84,8 +108,7 @@ impl<T: Element> Step<'_, T> {
         let count = set.channel[tile.family].positions;
         let all = Taps::all(&windows, count, set.lanes, self.job.channel(), &mut all);
         let task = Task { positions, ..self.task.clone() };
-        let step = Step { job: self.job, task: &task, tile, block: self.block.clone() };
-        step.channel_tiles(&windows, all, &mut some);
+        self.of(&task, tile).groups_of_tiles(&windows, Some(all), &mut some);
     }
 
     /// The origin of a tile's first position and, where the others do not lie one beside the other, the table of all

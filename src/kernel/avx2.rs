@@ -9,7 +9,9 @@ kernel_set! {
     F32_SET: Isa::Avx2, crate::simd::avx2::F32, activation::single;
     channel {
         6 x [avx2_f32_channels_6x8: 1, avx2_f32_channels_6x16: 2],
-        12 x [avx2_f32_channels_12x8: 1]
+        12 x [avx2_f32_channels_12x8: 1],
+        2 x [avx2_f32_channels_2x8: 1, avx2_f32_channels_2x16: 2, avx2_f32_channels_2x24: 3,
+            avx2_f32_channels_2x32: 4, avx2_f32_channels_2x40: 5, avx2_f32_channels_2x48: 6]
     }
     position {
         3 x [avx2_f32_positions_1x24: 1, avx2_f32_positions_2x24: 2, avx2_f32_positions_4x24: 4],
@@ -34,7 +36,9 @@ kernel_set! {
     F64_SET: Isa::Avx2, crate::simd::avx2::F64, activation::double;
     channel {
         6 x [avx2_f64_channels_6x4: 1, avx2_f64_channels_6x8: 2],
-        12 x [avx2_f64_channels_12x4: 1]
+        12 x [avx2_f64_channels_12x4: 1],
+        2 x [avx2_f64_channels_2x4: 1, avx2_f64_channels_2x8: 2, avx2_f64_channels_2x12: 3,
+            avx2_f64_channels_2x16: 4, avx2_f64_channels_2x20: 5, avx2_f64_channels_2x24: 6]
     }
     position {
         3 x [avx2_f64_positions_1x12: 1, avx2_f64_positions_2x12: 2, avx2_f64_positions_4x12: 4],

@@ -112,10 +112,17 @@ unsafe fn accumulate<V: Vector, const P: usize, const NV: usize>(
                 }
                 sums
             }
-            _ if full && size_of::<V>() < 64 => over_taps::<V, P, NV, true>(sums, w, tile, offset, besides),
+            _ if full && apart::<V>(P) => over_taps::<V, P, NV, true>(sums, w, tile, offset, besides),
             _ => over_taps::<V, P, NV, false>(sums, w, tile, offset, besides),
         }
     }
+}
+
+/// Whether tiles that need no masks have a loop of their own. Measured: AVX2's 6×16 1.03 to 1.09; where a sum is spilled for want of
+/// registers, 12×8 and AVX-512's 14×32, 0.6 to 0.8.
+#[inline(always)]
+fn apart<V: Vector>(positions: usize) -> bool {
+    size_of::<V>() < 64 && positions <= HELD_OFFSETS
 }
 
 /// The mask of all of `positions`.
@@ -152,7 +159,7 @@ unsafe fn over_taps<V: Vector, const P: usize, const NV: usize, const FULL: bool
             ask::<V>(x.wrapping_offset(next));
             // SAFETY: the caller's obligations are passed on.
             unsafe {
-                let full = FULL || size_of::<V>() >= 64 && tap.mask == all(P);
+                let full = FULL || !apart::<V>(P) && tap.mask == all(P);
                 let mask = if full { None } else { Some(tap.mask) };
                 step::<V, P, NV>(&mut sums, x, &offset, w, tile.w_vector, mask);
             }
@@ -178,15 +185,46 @@ unsafe fn step<V: Vector, const P: usize, const NV: usize>(
 ) {
     // SAFETY: the caller's obligations are passed on.
     unsafe {
-        let mut weights = [V::splat(V::Elem::default()); NV];
-        for (v, weight) in weights.iter_mut().enumerate() {
-            *weight = V::load(w.add(v * w_vector));
+        let zero = V::splat(V::Elem::default());
+        let value = |p: usize| V::splat(*x.wrapping_offset(offset(p)));
+        let weights = |v: usize| V::load(w.add(v * w_vector));
+        // Registers hold what there is less of.
+        if P < NV {
+            match mask {
+                None => {
+                    let mut values = [zero; P];
+                    for (p, held) in values.iter_mut().enumerate() {
+                        *held = value(p);
+                    }
+                    for v in 0..NV {
+                        let weights = weights(v);
+                        for (sums, &value) in sums.iter_mut().zip(&values) {
+                            sums[v] = value.mul_add(weights, sums[v]);
+                        }
+                    }
+                }
+                Some(mask) => {
+                    for (p, sums) in sums.iter_mut().enumerate() {
+                        if mask & (1 << p) != 0 {
+                            let value = value(p);
+                            for (v, sum) in sums.iter_mut().enumerate() {
+                                *sum = value.mul_add(weights(v), *sum);
+                            }
+                        }
+                    }
+                }
+            }
+            return;
+        }
+        let mut held = [zero; NV];
+        for (v, held) in held.iter_mut().enumerate() {
+            *held = weights(v);
         }
         for (p, sums) in sums.iter_mut().enumerate() {
             if mask.is_none_or(|mask| mask & (1 << p) != 0) {
-                let value = V::splat(*x.wrapping_offset(offset(p)));
-                for (sum, &weight) in sums.iter_mut().zip(&weights) {
-                    *sum = value.mul_add(weight, *sum);
+                let value = value(p);
+                for (sum, &weights) in sums.iter_mut().zip(&held) {
+                    *sum = value.mul_add(weights, *sum);
                 }
             }
         }

@@ -106,6 +106,18 @@ impl Layout {
         self.spread[2].groups
     }
 
+    /// How many runs of elements a tile of `positions` reads of a channel, and how long they are.
+    pub(crate) fn runs(&self, positions: usize) -> [usize; 2] {
+        let [depth, height, width] = &self.spread;
+        let (copies, len) = (depth.groups * height.groups * width.groups, positions + width.further);
+        // Rows that are shorter than a tile follow each other.
+        if self.pitch < len {
+            [copies, len + height.further * self.pitch]
+        } else {
+            [copies * (1 + height.further), len]
+        }
+    }
+
     /// Rows that a channel has in `bands` bands, which serve `rows` output rows together.
     pub(crate) fn rows(&self, rows: f64, bands: f64) -> f64 {
         let copies: usize = self.spread.iter().map(|spread| spread.groups).product();

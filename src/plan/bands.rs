@@ -1,7 +1,7 @@
 //! How large the bands are that tiles with positions in the lanes read.
 
 use super::tuning::Tuning;
-use crate::caches::Caches;
+use crate::caches::{Caches, LINE};
 use crate::gemm::blocking::Limits;
 use crate::geometry::Shape;
 use crate::machine::{Pace, other, pace};
@@ -16,8 +16,22 @@ const CUTS: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 32, usize::MAX];
 /// What a narrow tile takes for each position, where it stands beside wider ones. Measured: AVX2's 8×8 against 4×24.
 const NARROW: f64 = 1.3;
 
-/// Loading and storing the sums of a vector where k goes on in another block, in multiply-adds.
+/// Loading and storing the sums of a vector where k goes on in another block, in multiply-adds; those of less than 512 bits, of which two
+/// are done in a cycle, where half of L2 does not hold the output, and where 8 MiB do not. Measured with AVX2: 1×1 256→64 56² in two
+/// blocks takes 6 % longer than in one, 512→512 3 stride 2 of 8 000 in six 8 %.
 const RESUMED: f64 = 8.0;
+const RESUMED_BEYOND: f64 = 20.0;
+const RESUMED_FAR: f64 = 30.0;
+pub(super) const FAR: usize = 8 << 20;
+
+fn resumed(shape: &Shape, widths: Widths) -> f64 {
+    let output = shape.out_plane().saturating_mul(shape.out_channels).saturating_mul(widths.size);
+    match pace(widths.lanes * widths.size) {
+        Pace::Short if output > FAR => RESUMED_FAR,
+        Pace::Short if output > Caches::here().l2 / 2 => RESUMED_BEYOND,
+        _ => RESUMED,
+    }
+}
 
 /// Copying a vector of a row, each pair of the vectors that those of a stride are picked from, and an element where there is no shuffle
 /// for it; beginning a row. In multiply-adds; measured with k = 27 and 147.
@@ -65,16 +79,21 @@ impl Widths {
 }
 
 /// Bands and what they bring about for one group of one image.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Choice {
     /// None where the image is read in place.
     pub(super) bands: Option<Bands>,
     /// Vectors of positions that are computed, narrow ones counted as what they take.
     pub(super) vectors: f64,
-    /// Blocks of k.
+    /// Blocks of k, and their channels.
     pub(super) blocks: f64,
+    pub(super) channels: usize,
+    /// Going on in them with a vector of sums.
+    pub(super) resuming: f64,
     /// Copying rows.
     pub(super) copying: f64,
+    /// How much longer tiles take than if L1 held what each reads.
+    pub(super) reading: f64,
     /// Positions behind those, for which there is no tile that reads in place.
     pub(super) last: usize,
 }
@@ -89,39 +108,88 @@ impl Choice {
         };
         let line = (len / piece) as f64 * widths.vectors(piece) + widths.vectors(len % piece);
         let layout = layout(shape, bands, widths);
-        let channels =
-            (Caches::here().band() / bytes_of(layout.as_ref(), widths)).clamp(1, shape.in_channels);
-        Self {
+        let most = Caches::here().band() / bytes_of(layout.as_ref(), widths);
+        let runs = layout.map_or([1, widths.wide], |layout| layout.runs(widths.wide));
+        let all = Self {
             bands: Some(bands),
             vectors: lines as f64 * line,
-            blocks: shape.in_channels.div_ceil(channels) as f64,
             copying: copying(shape, bands, layout.as_ref(), widths),
-            last: 0,
-        }
+            ..Self::default()
+        };
+        all.in_blocks(shape, most, runs, widths)
     }
 
     /// Where the image is its own im2col matrix.
     fn in_place(shape: &Shape, widths: Widths) -> Self {
         let last = shape.out_plane() % widths.wide % widths.narrow;
-        let channels = (Caches::here().band() / widths.bytes_in_place()).clamp(1, shape.in_channels);
-        Self {
-            bands: None,
-            vectors: widths.vectors(shape.out_plane() - last),
-            blocks: shape.in_channels.div_ceil(channels) as f64,
-            copying: 0.0,
-            last,
-        }
+        let all = Self { vectors: widths.vectors(shape.out_plane() - last), last, ..Self::default() };
+        all.in_blocks(shape, Caches::here().band() / widths.bytes_in_place(), [1, widths.wide], widths)
+    }
+
+    /// The same in blocks of at most `most` channels, or of as many as L1 holds of what a tile reads, `runs` of each.
+    fn in_blocks(self, shape: &Shape, most: usize, runs: [usize; 2], widths: Widths) -> Self {
+        let read = Read::new(shape, runs, widths);
+        let of = |channels: usize| {
+            let blocks = shape.in_channels.div_ceil(channels.clamp(1, shape.in_channels));
+            let channels = shape.in_channels.div_ceil(blocks);
+            let resuming = resumed(shape, widths) * (blocks - 1) as f64;
+            let reading = read.time(shape, channels, widths);
+            Self { channels, blocks: blocks as f64, resuming, reading, ..self }
+        };
+        [of(most), of(most.min(read.resident()))]
+            .into_iter()
+            .min_by(|a, b| a.cost(shape).total_cmp(&b.cost(shape)))
+            .expect("there are two")
     }
 
     /// Everything but what is the same for all bands.
     fn cost(&self, shape: &Shape) -> f64 {
         let sums = self.vectors * shape.out_channels as f64;
-        sums * shape.k() as f64 + self.resuming(sums) + self.copying
+        sums * (shape.k() as f64 * self.reading + self.resuming) + self.copying
+    }
+}
+
+/// The share of L1 that holds image values, and how much longer tiles take that read them again from beyond, where a multiply-add of 512
+/// bits is done in a cycle, and where two are. Measured with one on 512→128 1×1 28²: 8×16 reaches 118 GFLOP/s, 8×48 117.
+const L1_VALUES: f64 = 0.94;
+const NARROW_L2_VALUES: f64 = 1.015;
+const WIDE_L2_VALUES: f64 = 1.02;
+
+/// With shorter vectors: for the lines that are not asked for, and what a tap asks for. Measured with AVX2's 4×24 on 256→256 3×3
+/// 56²: from joined rows 96 GFLOP/s, in blocks of 144 terms 105, from rows apart, whose taps read the same lines, 107; on 14², where the
+/// kernel's rows do, 108 and 105.
+const UNASKED: f64 = 0.26;
+const ASKED: f64 = 1.5;
+
+/// Image values that a tile reads of a channel.
+#[derive(Debug, Clone, Copy)]
+struct Read {
+    taps: usize,
+    lines: usize,
+}
+
+impl Read {
+    fn new(shape: &Shape, [runs, len]: [usize; 2], widths: Widths) -> Self {
+        // A run begins anywhere in a line.
+        Self { taps: shape.taps(), lines: runs * (len * widths.size).div_ceil(LINE) + runs / 2 }
     }
 
-    /// What it takes to go on with `sums` vectors of sums.
-    pub(super) fn resuming(&self, sums: f64) -> f64 {
-        RESUMED * (self.blocks - 1.0) * sums
+    /// Channels whose values stay in L1.
+    fn resident(self) -> usize {
+        (L1_VALUES * Caches::here().l1 as f64) as usize / (self.lines * LINE)
+    }
+
+    /// How much longer tiles take in blocks of `channels` channels than if what each reads stayed in L1.
+    fn time(self, shape: &Shape, channels: usize, widths: Widths) -> f64 {
+        let values = (shape.k() * widths.wide * widths.size) as f64;
+        let held = values <= L1_VALUES * Caches::here().l1 as f64;
+        match pace(widths.lanes * widths.size) {
+            Pace::Short if channels <= self.resident() => 1.0,
+            Pace::Short => 1.0 + UNASKED * (1.0 - ASKED * self.taps as f64 / self.lines as f64).max(0.0),
+            Pace::One | Pace::Two if held => 1.0,
+            Pace::One => NARROW_L2_VALUES,
+            Pace::Two => WIDE_L2_VALUES,
+        }
     }
 }
 
@@ -238,12 +306,16 @@ pub(super) fn choose(shape: &Shape, widths: Widths, in_place: bool, tuning: Tuni
 }
 
 /// What bounds a block of k.
-pub(super) fn limits(shape: &Shape, bands: Option<Bands>, widths: Widths) -> Limits {
-    let Some(bands) = bands else {
-        return Limits::bands(1, widths.bytes_in_place(), widths.bytes_in_place());
+pub(super) fn limits(shape: &Shape, choice: &Choice, widths: Widths) -> Limits {
+    let limits = match choice.bands {
+        None => Limits::bands(1, widths.bytes_in_place(), widths.bytes_in_place()),
+        Some(bands) => {
+            let bytes_per_tap =
+                Layout::bound(bands, 1, widths.narrow).map_or(usize::MAX, |len| len * widths.size);
+            Limits::bands(shape.taps(), bytes(shape, bands, widths), bytes_per_tap)
+        }
     };
-    let bytes_per_tap = Layout::bound(bands, 1, widths.narrow).map_or(usize::MAX, |len| len * widths.size);
-    Limits::bands(shape.taps(), bytes(shape, bands, widths), bytes_per_tap)
+    Limits { channels: limits.channels.min(choice.channels), ..limits }
 }
 
 /// Elements of a band for `channels` channels and `taps`.

@@ -1,6 +1,6 @@
 //! The cost model: what a tile would take, in vector multiply-adds.
 
-use super::bands::Choice;
+use super::bands::{Choice, FAR};
 use super::{Kind, Lowering, Tile, depthwise, last_tile, row_blocks};
 use crate::caches::{Caches, LINE};
 use crate::element::Element;
@@ -75,18 +75,31 @@ const TRANSPOSED_STORE_BEYOND: f64 = 22.0;
 /// multiply-adds (Zen 4, copied by elements; by blocks, on Zen 5, 45 to 200).
 const HELD_STORE: f64 = 8.0;
 
-/// Following the list of taps, for each k. A multiply-add of 512 bits hides it; of shorter ones two are done in a cycle, and
-/// what there is besides them fills it. Measured: AVX2's 6×16 reaches 77 % of the peak on 128→128 3×3 28², 90 on 1024→256 1×1 14²; fitted
-/// with [`TAP_MASK`], [`SHORT_PLACE`] and [`L3_WEIGHTS`] to 81 layers by 6×16 and 4×24.
-const TAP_LIST: f64 = 2.5;
+/// Following the list of taps, for each k, and of one tap. A multiply-add of 512 bits hides it; of shorter ones two are done in a cycle.
+/// Fitted with [`TAP_MASK`], [`SHORT_PLACE`], [`SHORT_WEIGHTS`], [`HALF_CYCLES`], [`SHORT_SUMS`] and [`SHORT_LOAD`] to 87 layers by five tiles of
+/// AVX2: what a choice loses against the best of them is 0.7 % on average.
+const TAP_LIST: f64 = 1.2;
+const ONE_TAP: f64 = 0.4;
 
 /// Going on to the next positions of a line, whatever the tiles there: each of their rows is in another place of memory. Measured: with
 /// 40, narrow tiles are chosen for 3→384 1×7 128², 66 GFLOP/s where 4×48 reaches 88.
 const LINE_STEP: f64 = 130.0;
 
-/// Asking for each position of a tile on the edge of the image whether a tap reads there. Measured with AVX2 on 3×3 7² and 10²: 12×8
-/// reaches 62 GFLOP/s, 6×16 75.
-const TAP_MASK: f64 = 0.2;
+/// Asking for each position of a tile on the edge of the image whether a tap reads there.
+const TAP_MASK: f64 = 0.05;
+
+/// A line of the image at a stride, of which there are several for the positions of a tile, if one tap reads it. Measured: 6×16 reaches 75 to
+/// 91 GFLOP/s on 1×1 s2, 4×24 on copied rows 95 to 101.
+const STRIDED_LINE: f64 = 3.2;
+
+/// How much longer tiles of vectors of 256 bits take, which do not ask for what they read in place, where that comes from far, or at a stride
+/// from beyond L2. Measured: 6×16 reaches 93 GFLOP/s on 64→64 3×3 224², 4×24 99; on 512→512 3 stride 2 of 16 000 28 and 103; on 64→128 3×3
+/// s2 80² 84 to 92 and 96 to 103.
+const FETCHED: f64 = 1.1;
+
+/// A vector of weights of 256 bits that L1 does not hold. Measured on 1×1 7²: 2×48, with six of them for 12 multiply-adds, reaches 75 GFLOP/s,
+/// 6×16 92.
+const SHORT_WEIGHTS: f64 = 3.1;
 
 /// Positions of a tile of `p` that are asked for, on average over the tiles.
 fn masked(shape: &Shape, p: usize) -> f64 {
@@ -119,23 +132,21 @@ fn setup(bytes: usize, sums: f64, store: f64) -> f64 {
 /// a position of 49: with k = 160 this takes as long as channels in lanes, with k = 256 3 % longer.
 const LAST_K: f64 = 7.0;
 
-/// The share of L1 that holds image values, and how much longer tiles take that read them again from beyond: of 256 bits, of 512 where one
-/// multiply-add of those is done in a cycle, and where two are. Measured with one on 512→128 1×1 28²: 8×16 reaches 118 GFLOP/s, 8×48 117.
-const L1_VALUES: f64 = 0.94;
-const L2_VALUES: f64 = 1.06;
-const NARROW_L2_VALUES: f64 = 1.015;
-const WIDE_L2_VALUES: f64 = 1.02;
-
 /// The share of L2 that holds a block's weights beside a band, and how much longer tiles take where each line of them reads them all from
 /// beyond. Measured: 8×48 reaches 104 GFLOP/s on 512→512 3 stride 2, where channels in lanes reach 113.
 const L2_WEIGHTS: f64 = 0.75;
 const L3_WEIGHTS: f64 = 1.06;
+/// The same of 4 MiB and of 8, with vectors of 256 bits. Measured on 1×1 7²: 4×24 reaches 81 GFLOP/s with 512→2048, 73 with 1024→2048, 6×16 90 and 80;
+/// in f64 38 and 20, 46 and 40.
+const FAR_WEIGHTS: f64 = 1.25;
+const FARTHER_WEIGHTS: f64 = 1.4;
 
-/// What a k of a tile takes besides, where a multiply-add of 256 bits takes half a cycle: loads that cross lines, and the loop.
-/// Measured with AVX2 on 1×1: 4×24 reaches 85 % of the peak, 4×16 74, 8×8 70.
-const HALF_CYCLES: f64 = 2.0;
+/// What a k of a tile takes besides, where a multiply-add of 256 bits takes half a cycle.
+const HALF_CYCLES: f64 = 0.3;
+/// Eight sums there, which wait for each other whenever a load is late.
+const SHORT_SUMS: f64 = 9.8;
 /// A load there, of which two are done in a cycle at best. Measured: 12×8, with 13 loads for 12 multiply-adds, never passes 66 GFLOP/s.
-const SHORT_LOAD: f64 = 1.25;
+const SHORT_LOAD: f64 = 1.15;
 
 /// A load of 512 bits where two are done in a cycle, and as many multiply-adds, and the rest of a k there. Measured: 16×16, with 17
 /// loads for 16 multiply-adds, reaches 80 % of the peak, 8×48 with 11 for 24 95.
@@ -150,7 +161,7 @@ const NARROW_K: f64 = 0.25;
 fn k_cost(bytes: usize, sums: usize, loads: f64) -> f64 {
     let sums = sums.max(8) as f64;
     match pace(bytes) {
-        Pace::Short => (sums + HALF_CYCLES).max(SHORT_LOAD * loads + HALF_CYCLES),
+        Pace::Short => sums.max(SHORT_SUMS).max(SHORT_LOAD * loads) + HALF_CYCLES,
         Pace::One => (sums + NARROW_K).max(0.6 * loads),
         Pace::Two => (sums + WIDE_K).max(WIDE_LOAD * loads),
     }
@@ -163,7 +174,7 @@ const STRIDED: f64 = 1.05;
 /// Loading where a position reads, if positions do not follow each other, as a part of loading what it reads. Measured on 6→16 5×5 10²:
 /// 14×16 reaches 124 GFLOP/s, 8×48 on copied rows 137.
 const PLACE: f64 = 0.5;
-const SHORT_PLACE: f64 = 0.3;
+const SHORT_PLACE: f64 = 0.05;
 
 /// Multiply-adds on padding are skipped; each vector of channels is transposed as it is stored, or left to the next tile.
 fn channel_cost<T: Element>(
@@ -176,21 +187,35 @@ fn channel_cost<T: Element>(
     let bytes = lanes * size_of::<T>();
     let (p, n) = (family.positions, shape.out_plane());
     let (list, place) = match pace(bytes) {
-        Pace::Short => (TAP_LIST + TAP_MASK * masked(shape, p), SHORT_PLACE * apart(shape, p)),
+        Pace::Short => {
+            let lines = 0.5 + (p * size_of::<T>()) as f64 * shape.axes[2].stride as f64 / LINE as f64;
+            let list = match shape.taps() {
+                1 if shape.axes[2].stride > 1 => ONE_TAP + STRIDED_LINE * lines,
+                1 => ONE_TAP,
+                _ => TAP_LIST + TAP_MASK * masked(shape, p),
+            };
+            (list, SHORT_PLACE * apart(shape, p))
+        }
         Pace::One => (0.5, 0.0),
         Pace::Two => (0.5, PLACE * apart(shape, p)),
     };
     let tiles = n.div_ceil(p) as f64;
     let vectors = shape.out_channels.div_ceil(lanes);
     let strided = shape.taps() == 1 && shape.axes[2].stride > 1 && is_wide(bytes);
-    let k = shape.k() as f64 * inside(shape) * if strided { STRIDED } else { 1.0 };
+    let held = if shape.axes[2].stride > 1 { Caches::here().l2 } else { FAR };
+    let far = pace(bytes) == Pace::Short && shape.input_len().saturating_mul(size_of::<T>()) > held;
+    let factor = if strided { STRIDED } else { 1.0 } * if far { FETCHED } else { 1.0 };
+    let k = shape.k() as f64 * inside(shape) * factor;
     let output = (n as f64) * (shape.out_channels * size_of::<T>()) as f64;
     let transposed =
         if output > Caches::here().l2 as f64 { TRANSPOSED_STORE_BEYOND } else { TRANSPOSED_STORE };
     let held = |rows: usize| set.hides_copies && beside(shape, p) && shape.in_channels >= rows;
     let of = |v: usize| {
         let store = if held(v * lanes) { HELD_STORE } else { transposed };
-        let of_tile = |p: usize| k_cost(bytes, p * v, (p + v) as f64 + place * p as f64) + list;
+        let fetched = shape.k() * v * bytes > Caches::here().l1 / 2;
+        let weights = if fetched && pace(bytes) == Pace::Short { SHORT_WEIGHTS * v as f64 } else { 0.0 };
+        let of_tile =
+            |p: usize| (k_cost(bytes, p * v, (p + v) as f64 + place * p as f64) + list).max(weights);
         let rest = match n % p {
             0 => 0.0,
             rest if bytes >= 64 => of_tile(rest),
@@ -218,13 +243,6 @@ fn position_cost<T: Element>(
     let streamed = streamed(shape.output_len()) && whole_lines(shape.out_plane(), size);
     let store = if streamed && !whole_lines(v * lanes, size) { UNSTREAMED_STORE } else { VECTOR_STORE };
     let bytes = lanes * size;
-    let values = shape.k() * v * bytes;
-    let reading = match pace(bytes) {
-        _ if values as f64 <= L1_VALUES * Caches::here().l1 as f64 => 1.0,
-        Pace::Short => L2_VALUES,
-        Pace::One => NARROW_L2_VALUES,
-        Pace::Two => WIDE_L2_VALUES,
-    };
     let other = other(bytes);
     let crowded = choice.bands.is_none() && crowded::<T>(shape);
     let least = if crowded { BEYOND_L1 * other * v as f64 } else { 0.0 };
@@ -232,13 +250,18 @@ fn position_cost<T: Element>(
     for (_, log2_rows, rows) in row_blocks(shape.out_channels, largest) {
         let tile = 1 << log2_rows;
         let sums = (tile * v) as f64;
-        let of_one =
-            reading * k * k_cost(bytes, tile * v, (tile + v) as f64).max(least) + setup(bytes, sums, store);
-        tiles += rows.div_ceil(tile) as f64 * (of_one + choice.resuming(sums));
+        let of_one = choice.reading * k * k_cost(bytes, tile * v, (tile + v) as f64).max(least)
+            + setup(bytes, sums, store);
+        tiles += rows.div_ceil(tile) as f64 * (of_one + choice.resuming * sums);
     }
     let last = if choice.last > 0 { last_cost(shape, set, choice.last) } else { 0.0 };
     let weights = k * (shape.out_channels * size_of::<T>()) as f64 / choice.blocks;
-    let streaming = if weights > L2_WEIGHTS * Caches::here().l2 as f64 { L3_WEIGHTS } else { 1.0 };
+    let streaming = match pace(bytes) {
+        Pace::Short if weights >= FAR as f64 => FARTHER_WEIGHTS,
+        Pace::Short if weights >= FAR as f64 / 2.0 => FAR_WEIGHTS,
+        _ if weights > L2_WEIGHTS * Caches::here().l2 as f64 => L3_WEIGHTS,
+        _ => 1.0,
+    };
     choice.vectors * streaming * tiles / v as f64 + choice.copying + last
 }
 

@@ -125,7 +125,7 @@ pub(super) fn choice(shape: &Shape, bands: Bands) -> Choice {
         vectors: shape.out_plane() as f64,
         blocks: (shape.out_plane() as f64 / (bands.rows * bands.cols) as f64).ceil(),
         copying: depths * of(height, bands.rows) * of(width, bands.cols),
-        last: 0,
+        ..Choice::default()
     }
 }
 

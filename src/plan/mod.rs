@@ -20,6 +20,7 @@ use crate::kernel::{self, KernelSet, Tap};
 use crate::pack::bands::{Bands, Layout};
 use crate::pack::buffer::lines_for;
 use crate::pack::taps::TapWindow;
+use crate::plan::bands::Choice;
 use cost::cost;
 pub(crate) use phased::{InputPlan, Manner, Phased, Planned};
 pub(crate) use tile::{Kind, Tile, Tiling, last_tile, row_blocks};
@@ -125,8 +126,8 @@ impl Plan {
         let Some((tile, lowering, bands, cost)) = best else {
             return Err(not_applicable(algorithm, tuning));
         };
+        let blocking = blocking(&shape, set, tile, bands.as_ref(), tuning);
         let bands = bands.and_then(|choice| choice.bands);
-        let blocking = blocking(&shape, set, tile, bands, tuning);
         let mut plan = Self {
             shape,
             isa: set.isa,
@@ -335,17 +336,18 @@ fn blocking<T: Element>(
     shape: &Shape,
     set: &KernelSet<T>,
     tile: Tile,
-    bands: Option<Bands>,
+    choice: Option<&Choice>,
     tuning: Tuning,
 ) -> Blocking {
     if tile.is_direct() {
         return Blocking { channels: shape.in_channels, taps: shape.kernel() };
     }
-    let limits = if tile.kind == Kind::Channels {
-        let weights = (tile.largest + 1) * set.lanes * size_of::<T>();
-        Limits::weights(shape.taps(), weights, size_of::<TapWindow>() + 2 * size_of::<Tap>())
-    } else {
-        bands::limits(shape, bands, tile.widths(set))
+    let limits = match choice {
+        Some(choice) => bands::limits(shape, choice, tile.widths(set)),
+        None => {
+            let weights = (tile.largest + 1) * set.lanes * size_of::<T>();
+            Limits::weights(shape.taps(), weights, size_of::<TapWindow>() + 2 * size_of::<Tap>())
+        }
     };
     let limits = limits.forced(shape.taps(), tuning.k_block, tuning.tap_block);
     Blocking::new(shape.in_channels, shape.kernel(), limits)
