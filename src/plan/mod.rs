@@ -13,14 +13,13 @@ mod winograd;
 
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::gemm::blocking::{Blocking, Limits};
+use crate::gemm::blocking::Blocking;
 use crate::geometry::Shape;
 use crate::isa::{Available, Isa};
 use crate::kernel::{self, KernelSet, Tap};
 use crate::pack::bands::{Bands, Layout};
 use crate::pack::buffer::lines_for;
 use crate::pack::taps::TapWindow;
-use crate::plan::bands::Choice;
 use cost::cost;
 pub(crate) use phased::{InputPlan, Manner, Phased, Planned};
 pub(crate) use tile::{Kind, Tile, Tiling, last_tile, row_blocks};
@@ -126,7 +125,7 @@ impl Plan {
         let Some((tile, lowering, bands, cost)) = best else {
             return Err(not_applicable(algorithm, tuning));
         };
-        let blocking = blocking(&shape, set, tile, bands.as_ref(), tuning);
+        let blocking = tile.blocking(&shape, set, bands.as_ref(), tuning);
         let bands = bands.and_then(|choice| choice.bands);
         let mut plan = Self {
             shape,
@@ -329,28 +328,6 @@ impl Plan {
             * s.out_plane() as u128
             * s.k() as u128
     }
-}
-
-/// The blocks of k for `tile`; a direct tile has one.
-fn blocking<T: Element>(
-    shape: &Shape,
-    set: &KernelSet<T>,
-    tile: Tile,
-    choice: Option<&Choice>,
-    tuning: Tuning,
-) -> Blocking {
-    if tile.is_direct() {
-        return Blocking { channels: shape.in_channels, taps: shape.kernel() };
-    }
-    let limits = match choice {
-        Some(choice) => bands::limits(shape, choice, tile.widths(set)),
-        None => {
-            let weights = (tile.largest + 1) * set.lanes * size_of::<T>();
-            Limits::weights(shape.taps(), weights, size_of::<TapWindow>() + 2 * size_of::<Tap>())
-        }
-    };
-    let limits = limits.forced(shape.taps(), tuning.k_block, tuning.tap_block);
-    Blocking::new(shape.in_channels, shape.kernel(), limits)
 }
 
 /// How `tile` can read the im2col matrix; none where that is not what is `forced`.

@@ -5,10 +5,12 @@ use std::cmp::Reverse;
 use super::bands::{self, Choice, Widths};
 use super::{Lowering, Orientation, Tuning, depthwise};
 use crate::element::Element;
+use crate::gemm::blocking::{Blocking, Limits};
 use crate::gemm::partition::{Grid, Pieces};
 use crate::geometry::{Axis, Shape};
-use crate::kernel::{KernelSet, MOST_COLUMNS};
+use crate::kernel::{KernelSet, MOST_COLUMNS, Tap};
 use crate::pack::bands::Bands;
+use crate::pack::taps::TapWindow;
 use crate::pack::weights::has_raw;
 
 /// The kinds of register tiles.
@@ -164,6 +166,28 @@ impl Tile {
         let in_place = lowering == Lowering::InPlace;
         let reads_bands = matches!(self.kind, Kind::Positions | Kind::Strips);
         reads_bands.then(|| bands::choose(shape, self.widths(set), in_place, tuning))
+    }
+
+    /// The blocks of k; a direct tile has one.
+    pub(super) fn blocking<T: Element>(
+        self,
+        shape: &Shape,
+        set: &KernelSet<T>,
+        choice: Option<&Choice>,
+        tuning: Tuning,
+    ) -> Blocking {
+        if self.is_direct() {
+            return Blocking { channels: shape.in_channels, taps: shape.kernel() };
+        }
+        let limits = match choice {
+            Some(choice) => bands::limits(shape, choice, self.widths(set)),
+            None => {
+                let weights = (self.largest + 1) * set.lanes * size_of::<T>();
+                Limits::weights(shape.taps(), weights, size_of::<TapWindow>() + 2 * size_of::<Tap>())
+            }
+        };
+        let limits = limits.forced(shape.taps(), tuning.k_block, tuning.tap_block);
+        Blocking::new(shape.in_channels, shape.kernel(), limits)
     }
 
     /// Channels and positions.
