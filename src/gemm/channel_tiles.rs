@@ -20,7 +20,8 @@ impl<T: Element> Step<'_, T> {
         let positions = self.task.positions.clone();
         let rest = positions.len() % self.job.set.channel[self.tile.family].positions;
         let most = self.tile.largest + 1;
-        let last = if rest * most < LEAST_SUMS { rest } else { 0 };
+        let several = self.task.channels.len() > most * self.job.set.lanes;
+        let last = if several && rest * most < LEAST_SUMS { rest } else { 0 };
         let middle = positions.end - last;
         if middle > positions.start {
             let task = Task { positions: positions.start..middle, ..self.task.clone() };
