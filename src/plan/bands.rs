@@ -160,6 +160,8 @@ const WIDE_L2_VALUES: f64 = 1.02;
 /// kernel's rows do, 108 and 105.
 const UNASKED: f64 = 0.26;
 const ASKED: f64 = 1.5;
+/// Rows of such tiles: the first of them read from beyond L1 in any case.
+const ROWS: f64 = 4.0;
 
 /// Image values that a tile reads of a channel.
 #[derive(Debug, Clone, Copy)]
@@ -184,8 +186,12 @@ impl Read {
         let values = (shape.k() * widths.wide * widths.size) as f64;
         let held = values <= L1_VALUES * Caches::here().l1 as f64;
         match pace(widths.lanes * widths.size) {
-            Pace::Short if channels <= self.resident() => 1.0,
-            Pace::Short => 1.0 + UNASKED * (1.0 - ASKED * self.taps as f64 / self.lines as f64).max(0.0),
+            Pace::Short => {
+                let unasked = (1.0 - ASKED * self.taps as f64 / self.lines as f64).max(0.0);
+                let resident = channels <= self.resident();
+                let share = if resident { (ROWS / shape.out_channels as f64).min(1.0) } else { 1.0 };
+                1.0 + UNASKED * unasked * share
+            }
             Pace::One | Pace::Two if held => 1.0,
             Pace::One => NARROW_L2_VALUES,
             Pace::Two => WIDE_L2_VALUES,
