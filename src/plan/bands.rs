@@ -173,17 +173,18 @@ struct Read {
 impl Read {
     fn new(shape: &Shape, [runs, len]: [usize; 2], widths: Widths) -> Self {
         // A run begins anywhere in a line.
-        Self { taps: shape.taps(), lines: runs * (len * widths.size).div_ceil(LINE) + runs / 2 }
+        let lines = runs.saturating_mul(len.saturating_mul(widths.size).div_ceil(LINE));
+        Self { taps: shape.taps(), lines: lines.saturating_add(runs / 2) }
     }
 
     /// Channels whose values stay in L1.
     fn resident(self) -> usize {
-        (L1_VALUES * Caches::here().l1 as f64) as usize / (self.lines * LINE)
+        (L1_VALUES * Caches::here().l1 as f64) as usize / self.lines.saturating_mul(LINE)
     }
 
     /// How much longer tiles take in blocks of `channels` channels than if what each reads stayed in L1.
     fn time(self, shape: &Shape, channels: usize, widths: Widths) -> f64 {
-        let values = (shape.k() * widths.wide * widths.size) as f64;
+        let values = shape.k() as f64 * widths.bytes_in_place() as f64;
         let held = values <= L1_VALUES * Caches::here().l1 as f64;
         match pace(widths.lanes * widths.size) {
             Pace::Short => {

@@ -212,7 +212,7 @@ fn channel_cost<T: Element>(
     let held = |rows: usize| set.hides_copies && beside(shape, p) && shape.in_channels >= rows;
     let of = |v: usize| {
         let store = if held(v * lanes) { HELD_STORE } else { transposed };
-        let fetched = shape.k() * v * bytes > Caches::here().l1 / 2;
+        let fetched = shape.k().saturating_mul(v * bytes) > Caches::here().l1 / 2;
         let weights = if fetched && pace(bytes) == Pace::Short { SHORT_WEIGHTS * v as f64 } else { 0.0 };
         let of_tile =
             |p: usize| (k_cost(bytes, p * v, (p + v) as f64 + place * p as f64) + list).max(weights);
