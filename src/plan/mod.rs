@@ -168,6 +168,8 @@ impl Plan {
         if accuracy == Accuracy::Exact || algorithm != Algorithm::Auto || !tuning.is_of_parts_alone() {
             return Ok(exact);
         }
+        // What is chosen must not depend on the batch, whose images share what a call takes.
+        let one = Self::new(Shape { batch: 1, ..shape }, set, algorithm, tuning)?;
         let fast = TILES.into_iter().filter_map(|tile| Winograd::new(&shape, set, tile));
         let fast = fast.map(|winograd| {
             let mut plan = Self::fast(shape, set, winograd, tuning);
@@ -176,7 +178,8 @@ impl Plan {
             }
             plan
         });
-        Ok(fast.chain([exact]).min_by(|a, b| a.cost.total_cmp(&b.cost)).expect("the exact one is there"))
+        let fast = fast.filter(|fast| fast.cost <= one.cost).min_by(|a, b| a.cost.total_cmp(&b.cost));
+        Ok(fast.unwrap_or(exact))
     }
 
     fn materialised<T: Element>(shape: Shape, isa: Isa, tuning: Tuning) -> Result<Self> {
