@@ -169,7 +169,10 @@ impl Plan {
             return Ok(exact);
         }
         // What is chosen must not depend on the batch, whose images share what a call takes.
-        let one = Self::new(Shape { batch: 1, ..shape }, set, algorithm, tuning)?;
+        let one = match shape.batch {
+            1 => exact.cost,
+            _ => Self::new(Shape { batch: 1, ..shape }, set, algorithm, tuning)?.cost,
+        };
         let fast = TILES.into_iter().filter_map(|tile| Winograd::new(&shape, set, tile));
         let fast = fast.map(|winograd| {
             let mut plan = Self::fast(shape, set, winograd, tuning);
@@ -178,7 +181,7 @@ impl Plan {
             }
             plan
         });
-        let fast = fast.filter(|fast| fast.cost <= one.cost).min_by(|a, b| a.cost.total_cmp(&b.cost));
+        let fast = fast.filter(|fast| fast.cost <= one).min_by(|a, b| a.cost.total_cmp(&b.cost));
         Ok(fast.unwrap_or(exact))
     }
 
