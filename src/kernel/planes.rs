@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use super::{Images, Planes, finish, unroll};
 use crate::caches::LINE;
-use crate::simd::{MAX_LANES, Vector};
+use crate::simd::{BLOCKS, MAX_LANES, Vector};
 
 /// # Safety
 /// See [`super::PlaneKernel::run`].
@@ -26,9 +26,18 @@ pub(crate) unsafe fn run<
     // SAFETY: the caller's obligations are passed on.
     unsafe {
         if S > 1 || images.dilation == [1, 1] {
-            tiles::<V, K, S, R, C, ONE>(planes, &Images { dilation: [1, 1], ..*images });
+            let images = Images { dilation: [1, 1], ..*images };
+            // At a stride of 2 most windows of padded rows begin beside the lines that their centers begin with.
+            if const { S == 2 && K == 3 && !ONE && V::LANES * size_of::<V::Elem>() >= LINE } {
+                let aligned =
+                    |lead: isize| planes.x.wrapping_offset(lead - images.pad[1]).addr().is_multiple_of(LINE);
+                if !aligned(0) && aligned((K / 2) as isize) {
+                    return tiles::<V, K, S, R, C, ONE, true>(planes, &images);
+                }
+            }
+            tiles::<V, K, S, R, C, ONE, false>(planes, &images);
         } else {
-            tiles::<V, K, S, R, C, ONE>(planes, images);
+            tiles::<V, K, S, R, C, ONE, false>(planes, images);
         }
     }
 }
@@ -43,6 +52,7 @@ unsafe fn tiles<
     const R: usize,
     const C: usize,
     const ONE: bool,
+    const LEAD: bool,
 >(
     planes: &Planes<'_, V::Elem>,
     images: &Images,
@@ -52,9 +62,9 @@ unsafe fn tiles<
     unsafe {
         let step = const { columns::<V, K, S, C, ONE>() };
         let columns = planes.destination.cols.div_ceil(step);
-        let mut known = [Columns::<V>::new::<K, S, C, ONE>(planes, images, 0); KNOWN];
+        let mut known = [Columns::<V>::new::<K, S, C, ONE, LEAD>(planes, images, 0); KNOWN];
         for (i, known) in known.iter_mut().enumerate().take(columns).skip(1) {
-            *known = Columns::new::<K, S, C, ONE>(planes, images, i * step);
+            *known = Columns::new::<K, S, C, ONE, LEAD>(planes, images, i * step);
         }
         // What is the same for a row of narrow planes is computed once for several of them.
         let together = match (columns, planes.ahead) {
@@ -71,11 +81,11 @@ unsafe fn tiles<
                         let columns = if let Some(known) = known.get(i) {
                             known
                         } else {
-                            another = Columns::new::<K, S, C, ONE>(planes, images, i * step);
+                            another = Columns::new::<K, S, C, ONE, LEAD>(planes, images, i * step);
                             &another
                         };
                         for plane in first..planes.count.min(first + together) {
-                            tile::<V, K, S, R, C, ONE>(planes, images, plane, &rows, columns);
+                            tile::<V, K, S, R, C, ONE, LEAD>(planes, images, plane, &rows, columns);
                         }
                     }
                 }
@@ -101,18 +111,29 @@ pub(crate) const fn columns<V: Vector, const K: usize, const S: usize, const C: 
 /// the windows lie in.
 pub(crate) const fn loads<V: Vector, const K: usize, const S: usize, const C: usize, const ONE: bool>()
 -> usize {
+    loads_from::<V, K, S, C, ONE>(0)
+}
+
+/// The same if the first window begins `ahead` behind the first vector's begin.
+const fn loads_from<V: Vector, const K: usize, const S: usize, const C: usize, const ONE: bool>(
+    ahead: usize,
+) -> usize {
     if ONE {
         S
     } else if S == 1 {
         C * K
     } else {
-        (S * (C * V::LANES - 1) + K).div_ceil(V::LANES)
+        (ahead + S * (C * V::LANES - 1) + K).div_ceil(V::LANES)
     }
 }
 
-/// The most of those; of which one vector of positions at a stride of 2 reads so many, with two lanes.
+/// How far behind the first vector's begin the first window begins: with `LEAD` the second vector begins with the first window's center.
+const fn begin<V: Vector, const K: usize, const LEAD: bool>() -> usize {
+    if LEAD { V::LANES.saturating_sub(K / 2) } else { 0 }
+}
+
+/// The most of those.
 const MOST: usize = 7;
-const BLOCKS: usize = 5;
 
 /// Whether registers hold all weights of a channel; else each is broadcast where it is used.
 pub(crate) const fn resident<
@@ -134,7 +155,7 @@ static ZEROS: [f64; (BLOCKS + MOST) * MAX_LANES] = [0.0; (BLOCKS + MOST) * MAX_L
 #[derive(Clone, Copy)]
 struct Columns<V: Vector> {
     col: usize,
-    /// Where in a row of the image the first window begins.
+    /// Where in a row of the image the first vector begins.
     left: isize,
     /// Whether all lanes of all loads lie inside the image, and all positions in the output.
     whole: bool,
@@ -148,24 +169,26 @@ impl<V: Vector> Columns<V> {
     /// # Safety
     /// As [`run`].
     #[inline(always)]
-    unsafe fn new<const K: usize, const S: usize, const C: usize, const ONE: bool>(
+    unsafe fn new<const K: usize, const S: usize, const C: usize, const ONE: bool, const LEAD: bool>(
         planes: &Planes<'_, V::Elem>,
         images: &Images,
         col: usize,
     ) -> Self {
         const { assert!(!ONE || S <= 2 && C == 1) };
         const { assert!(S <= 3 && loads::<V, K, S, C, ONE>() <= MOST) };
-        const { assert!(if S == 3 { K == 3 } else { loads::<V, K, 2, 1, false>() <= BLOCKS }) };
-        let (left, width) = ((col * S) as isize - images.pad[1], images.input[1] as isize);
+        const { assert!(if S == 3 { K == 3 } else { loads::<V, K, 2, 1, false>() < BLOCKS }) };
+        let before = const { begin::<V, K, LEAD>() };
+        let loads = const { loads_from::<V, K, S, C, ONE>(begin::<V, K, LEAD>()) };
+        let (left, width) = ((col * S) as isize - images.pad[1] - before as isize, images.input[1] as isize);
         let step = const { columns::<V, K, S, C, ONE>() };
         let len = step.min(planes.destination.cols - col);
-        let last = ahead::<V, K, S>(loads::<V, K, S, C, ONE>() - 1, images.dilation[1]) + V::LANES;
+        let last = ahead::<V, K, S>(loads - 1, images.dilation[1]) + V::LANES;
         let whole = left >= 0 && left + last as isize <= width && len == step;
         let lanes_before = |coordinate: isize| usize::try_from(coordinate).map_or(0, |n| n.min(V::LANES));
         // SAFETY: the caller vouches for the instruction set.
         let mut inside = [unsafe { V::mask(0, V::LANES) }; MOST];
         if !whole {
-            for (i, inside) in inside.iter_mut().enumerate().take(loads::<V, K, S, C, ONE>()) {
+            for (i, inside) in inside.iter_mut().enumerate().take(loads) {
                 let left = left + ahead::<V, K, S>(i, images.dilation[1]) as isize;
                 let end = lanes_before(width - left);
                 // SAFETY: as above.
@@ -220,7 +243,15 @@ impl Rows {
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize, const C: usize, const ONE: bool>(
+unsafe fn tile<
+    V: Vector,
+    const K: usize,
+    const S: usize,
+    const R: usize,
+    const C: usize,
+    const ONE: bool,
+    const LEAD: bool,
+>(
     planes: &Planes<'_, V::Elem>,
     images: &Images,
     plane: usize,
@@ -234,14 +265,14 @@ unsafe fn tile<V: Vector, const K: usize, const S: usize, const R: usize, const 
     let w = planes.w.wrapping_add(plane * planes.channels * planes.w_channel);
     let pitch = [images.input[1] * apart, images.dilation[1]];
     if planes.ahead && asks::<V, K, S>() {
-        ask::<V, K, S, R, C>(x, pitch[0]);
+        ask::<V, K, S, R, C>(x.wrapping_add(if LEAD { V::LANES } else { 0 }), pitch[0]);
     }
     // SAFETY: the caller's obligations are passed on; `columns` has the lanes that read inside the image.
     unsafe {
         let mut sums = if rows.inside && (V::FREE_MASKS || columns.whole) {
-            accumulate::<V, K, S, R, C, ONE, true>(planes, pitch, (x, w), rows.within, &columns.inside)
+            accumulate::<V, K, S, R, C, ONE, LEAD, true>(planes, pitch, (x, w), rows.within, &columns.inside)
         } else {
-            accumulate::<V, K, S, R, C, ONE, false>(planes, pitch, (x, w), rows.within, &columns.inside)
+            accumulate::<V, K, S, R, C, ONE, LEAD, false>(planes, pitch, (x, w), rows.within, &columns.inside)
         };
         if S == 2 {
             for sum in sums.as_flattened_mut() {
@@ -304,6 +335,7 @@ unsafe fn accumulate<
     const R: usize,
     const C: usize,
     const ONE: bool,
+    const LEAD: bool,
     const INSIDE: bool,
 >(
     planes: &Planes<'_, V::Elem>,
@@ -335,7 +367,7 @@ where
                 unroll!(i in 0..(R - 1) * S + K => {
                     let row = plane.wrapping_add(pitch.wrapping_mul(i));
                     let row = if INSIDE || within & (1 << i) != 0 { row } else { zeros };
-                    let values = values::<V, K, S, C, ONE, INSIDE>(row, apart, inside);
+                    let values = values::<V, K, S, C, ONE, LEAD, INSIDE>(row, apart, inside);
                     // The output rows that read this one.
                     let (first, last) = (if i < K { 0 } else { (i - K) / S + 1 }, (i / S).min(R - 1));
                     for k in 0..K {
@@ -389,6 +421,7 @@ unsafe fn values<
     const S: usize,
     const C: usize,
     const ONE: bool,
+    const LEAD: bool,
     const INSIDE: bool,
 >(
     row: *const V::Elem,
@@ -398,12 +431,15 @@ unsafe fn values<
     // SAFETY: the caller's obligations are passed on.
     unsafe {
         let zero = V::splat(V::Elem::default());
-        let mut loaded = [zero; MOST + BLOCKS];
-        for (i, (value, &inside)) in
-            loaded.iter_mut().zip(inside).enumerate().take(loads::<V, K, S, C, ONE>())
+        // The first is what comes before the first window's vectors.
+        let mut loaded = [zero; 1 + MOST + BLOCKS];
+        let first = if LEAD { 0 } else { 1 };
+        for (i, &inside) in
+            inside.iter().enumerate().take(const { loads_from::<V, K, S, C, ONE>(begin::<V, K, LEAD>()) })
         {
             let from = row.wrapping_add(ahead::<V, K, S>(i, apart));
-            *value = if INSIDE && !V::FREE_MASKS { V::load(from) } else { V::load_masked(from, inside) };
+            loaded[first + i] =
+                if INSIDE && !V::FREE_MASKS { V::load(from) } else { V::load_masked(from, inside) };
         }
         let mut values = [[zero; K]; C];
         for (c, values) in values.iter_mut().enumerate() {
@@ -414,10 +450,10 @@ unsafe fn values<
             for (k, value) in values.iter_mut().enumerate() {
                 *value = match S {
                     // With `ONE`, what comes round from the other end, or behind the last block, is in lanes behind the tile's columns.
-                    1 if ONE => loaded[c].rotated(k),
-                    1 => loaded[c * K + k],
-                    2 => V::every_second(&blocks, k),
-                    _ => V::every_third(&[blocks[0], blocks[1], blocks[2]], k),
+                    1 if ONE => blocks[1].rotated(k),
+                    1 => loaded[1 + c * K + k],
+                    2 => V::every_second(&blocks, k as isize - if LEAD { (K / 2) as isize } else { 0 }),
+                    _ => V::every_third(&[blocks[1], blocks[2], blocks[3]], k),
                 };
             }
         }

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Bits, Vector};
+use super::{BLOCKS, Bits, Vector};
 
 #[derive(Clone, Copy)]
 pub(crate) struct F32(pub(super) __m256);
@@ -105,7 +105,7 @@ macro_rules! vector {
 /// # Safety
 /// The CPU has the instruction set.
 #[inline(always)]
-pub(super) unsafe fn pairs(a: __m256, b: __m256, odd: usize) -> __m256 {
+pub(super) unsafe fn pairs(a: __m256, b: __m256, odd: isize) -> __m256 {
     // SAFETY: the caller vouches for the instruction set.
     unsafe {
         match odd {
@@ -120,7 +120,7 @@ pub(super) unsafe fn pairs(a: __m256, b: __m256, odd: usize) -> __m256 {
 /// # Safety
 /// The CPU has the instruction set.
 #[inline(always)]
-unsafe fn half(a: __m256, b: __m256, odd: usize) -> __m256 {
+unsafe fn half(a: __m256, b: __m256, odd: isize) -> __m256 {
     // SAFETY: the caller vouches for the instruction set.
     unsafe {
         let pairs = pairs(a, b, odd);
@@ -166,23 +166,28 @@ impl Vector for F32 {
     const SHUFFLED: usize = 2;
 
     #[inline(always)]
-    fn every_second(blocks: &[Self; 5], first: usize) -> Self {
-        let [a, b, c, ..] = blocks;
+    fn every_second(blocks: &[Self; BLOCKS], first: isize) -> Self {
+        let [before, a, b, behind, ..] = blocks;
+        let rest = if first < 0 { before } else { behind };
         // SAFETY: a vector proves the instruction set.
-        let low = unsafe { half(a.0, b.0, first % 2) };
-        if first < 2 {
+        let low = unsafe { half(a.0, b.0, first.rem_euclid(2)) };
+        if matches!(first, 0 | 1) {
             return Self(low);
         }
-        // SAFETY: a vector proves the instruction set. Lanes first / 2 and on of `low`, then those of the third vector.
+        // SAFETY: a vector proves the instruction set. Lanes first / 2 and on of `low`, and those of the vector before or behind.
         unsafe {
             let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            let rotated = _mm256_add_epi32(lanes, _mm256_set1_epi32((first / 2) as i32));
-            let behind = _mm256_castsi256_ps(_mm256_cmpgt_epi32(rotated, _mm256_set1_epi32(7)));
-            let high = half(c.0, c.0, first % 2);
+            let rotated = _mm256_add_epi32(lanes, _mm256_set1_epi32(first.div_euclid(2) as i32));
+            let outside = _mm256_castsi256_ps(if first < 0 {
+                _mm256_cmpgt_epi32(_mm256_setzero_si256(), rotated)
+            } else {
+                _mm256_cmpgt_epi32(rotated, _mm256_set1_epi32(7))
+            });
+            let rest = half(rest.0, rest.0, first.rem_euclid(2));
             Self(_mm256_blendv_ps(
                 _mm256_permutevar8x32_ps(low, rotated),
-                _mm256_permutevar8x32_ps(high, rotated),
-                behind,
+                _mm256_permutevar8x32_ps(rest, rotated),
+                outside,
             ))
         }
     }

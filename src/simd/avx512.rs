@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::picks::{order, seconds, thirds};
-use super::{Bits, Vector};
+use super::{BEFORE, BLOCKS, Bits, Vector};
 
 #[derive(Clone, Copy)]
 pub(crate) struct F32(__m512);
@@ -123,10 +123,10 @@ macro_rules! vector {
 }
 pub(super) use vector;
 
-const SECOND_F32: [[i32; 16]; 7] = seconds(4);
+const SECOND_F32: [[i32; 16]; BEFORE + 7] = seconds(4);
 const ORDER_F32: [i32; 16] = order(4);
 const THIRD_F32: [[[i32; 16]; 2]; 3] = thirds();
-const SECOND_F64: [[i32; 8]; 7] = seconds(2);
+const SECOND_F64: [[i32; 8]; BEFORE + 7] = seconds(2);
 const ORDER_F64: [i32; 8] = order(2);
 const THIRD_F64: [[[i32; 8]; 2]; 3] = thirds();
 
@@ -219,16 +219,17 @@ impl Vector for F32 {
     }
 
     #[inline(always)]
-    fn every_second(blocks: &[Self; 5], first: usize) -> Self {
-        let [a, b, c, ..] = blocks;
+    fn every_second(blocks: &[Self; BLOCKS], first: isize) -> Self {
+        let [before, a, b, behind, ..] = blocks;
+        let rest = if first < 0 { before } else { behind };
         // SAFETY: a vector proves the instruction set; a row of the table is a vector.
         unsafe {
-            let half = match first % 2 {
+            let half = match first.rem_euclid(2) {
                 0 => _mm512_shuffle_ps::<0b10_00_10_00>(a.0, b.0),
                 _ => _mm512_shuffle_ps::<0b11_01_11_01>(a.0, b.0),
             };
-            let lanes = _mm512_loadu_epi32(SECOND_F32[first].as_ptr());
-            Self(if first < 2 { half } else { _mm512_permutex2var_ps(half, lanes, c.0) })
+            let lanes = _mm512_loadu_epi32(SECOND_F32[BEFORE.wrapping_add_signed(first)].as_ptr());
+            Self(if matches!(first, 0 | 1) { half } else { _mm512_permutex2var_ps(half, lanes, rest.0) })
         }
     }
 
@@ -375,15 +376,20 @@ impl Vector for F64 {
     const SHUFFLED: usize = 2;
 
     #[inline(always)]
-    fn every_second(blocks: &[Self; 5], first: usize) -> Self {
-        let [a, b, c, ..] = blocks;
+    fn every_second(blocks: &[Self; BLOCKS], first: isize) -> Self {
+        let [before, a, b, behind, ..] = blocks;
+        let rest = if first < 0 { before } else { behind };
         // SAFETY: a vector proves the instruction set.
         unsafe {
-            let half = match first % 2 {
+            let half = match first.rem_euclid(2) {
                 0 => _mm512_shuffle_pd::<0>(a.0, b.0),
                 _ => _mm512_shuffle_pd::<0xff>(a.0, b.0),
             };
-            Self(if first < 2 { half } else { _mm512_permutex2var_pd(half, wide(&SECOND_F64[first]), c.0) })
+            Self(if matches!(first, 0 | 1) {
+                half
+            } else {
+                _mm512_permutex2var_pd(half, wide(&SECOND_F64[BEFORE.wrapping_add_signed(first)]), rest.0)
+            })
         }
     }
 

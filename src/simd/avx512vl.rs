@@ -3,12 +3,12 @@
 
 use core::arch::x86_64::*;
 
-use super::{Vector, avx2};
+use super::{BEFORE, BLOCKS, Vector, avx2};
 
 #[derive(Clone, Copy)]
 pub(crate) struct HalfF32(__m256);
 
-const SECOND: [[i32; 8]; 7] = super::picks::seconds(4);
+const SECOND: [[i32; 8]; BEFORE + 7] = super::picks::seconds(4);
 const ORDER: [i32; 8] = super::picks::order(4);
 
 impl Vector for HalfF32 {
@@ -34,13 +34,14 @@ impl Vector for HalfF32 {
     );
 
     #[inline(always)]
-    fn every_second(blocks: &[Self; 5], first: usize) -> Self {
-        let [a, b, c, ..] = blocks;
+    fn every_second(blocks: &[Self; BLOCKS], first: isize) -> Self {
+        let [before, a, b, behind, ..] = blocks;
+        let rest = if first < 0 { before } else { behind };
         // SAFETY: a vector proves the instruction set; a row of the table is a vector.
         unsafe {
-            let half = avx2::pairs(a.0, b.0, first % 2);
-            let lanes = _mm256_loadu_epi32(SECOND[first].as_ptr());
-            Self(if first < 2 { half } else { _mm256_permutex2var_ps(half, lanes, c.0) })
+            let half = avx2::pairs(a.0, b.0, first.rem_euclid(2));
+            let lanes = _mm256_loadu_epi32(SECOND[BEFORE.wrapping_add_signed(first)].as_ptr());
+            Self(if matches!(first, 0 | 1) { half } else { _mm256_permutex2var_ps(half, lanes, rest.0) })
         }
     }
 

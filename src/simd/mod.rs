@@ -111,19 +111,19 @@ pub(crate) trait Vector: Copy {
         }
     }
 
-    /// Every second element of the vectors of `blocks` in a row from the one at `first` on, for `first` below 7: in an order of the set's own,
-    /// the same for each `first`, which [`in_order`](Self::in_order) ends. On Zen 4 a shuffle of 512 bits within 16 bytes costs a
+    /// Every second element of the vectors of `blocks` in a row from the one that is `first` behind the first of the second vector, for `first`
+    /// from -[`BEFORE`] to 6: in an order of the set's own, the same for each `first`, which [`in_order`](Self::in_order) ends. On Zen 4 a shuffle of 512 bits within 16 bytes costs a
     /// multiply-add beside it a tenth of a cycle, one across the vector eight tenths. AVX2's 3×3 s2 lost 5 % so: it has them in order.
     #[inline(always)]
-    fn every_second(blocks: &[Self; 5], first: usize) -> Self {
-        let mut all = [Self::Elem::ZERO; 6 * MAX_LANES];
-        // SAFETY: the array holds six vectors, and no more than 7 + 2·LANES elements are read; a vector proves the
+    fn every_second(blocks: &[Self; BLOCKS], first: isize) -> Self {
+        let mut all = [Self::Elem::ZERO; (BLOCKS + 1) * MAX_LANES];
+        // SAFETY: the array holds seven vectors, of which no more than LANES + 7 + 2·LANES elements are read; a vector proves the
         // instruction set.
         unsafe {
             for (i, block) in blocks.iter().enumerate() {
                 block.store(all.as_mut_ptr().add(i * Self::LANES));
             }
-            Self::load_strided(all.as_ptr().add(first), 2)
+            Self::load_strided(all.as_ptr().add(Self::LANES.wrapping_add_signed(first)), 2)
         }
     }
 
@@ -263,6 +263,12 @@ pub(crate) const BLOCK: usize = 16;
 /// The widest vector's lanes.
 pub(crate) const MAX_LANES: usize = 16;
 
+/// Vectors that [`Vector::every_second`] takes from: one, then as many as 7 more elements behind two vectors of two lanes lie in.
+pub(crate) const BLOCKS: usize = 6;
+
+/// Elements of the first of them at most.
+pub(crate) const BEFORE: usize = 3;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,16 +301,20 @@ mod tests {
     /// # Safety
     /// The CPU has the instruction set.
     unsafe fn check_every_second<V: Vector>() {
-        let all: [_; 5 * MAX_LANES] = std::array::from_fn(|i| V::Elem::from_f64(i as f64));
-        // SAFETY: the caller vouches for the instruction set; an array holds five vectors.
+        let all: [_; BLOCKS * MAX_LANES] = std::array::from_fn(|i| V::Elem::from_f64(i as f64));
+        // SAFETY: the caller vouches for the instruction set; the array holds so many vectors.
         unsafe {
             let blocks = std::array::from_fn(|i| V::load(all.as_ptr().add(i * V::LANES)));
-            // Of two vectors and one more.
-            for first in (0..7).filter(|&first| 2 * (V::LANES - 1) + first < 3 * V::LANES) {
+            // Of two vectors and one more, before or behind.
+            let begin = -(BEFORE.min(V::LANES) as isize);
+            for first in
+                (begin..7).filter(|first| 2 * (V::LANES as isize - 1) + first < 3 * V::LANES as isize)
+            {
                 let mut row = [V::Elem::ZERO; MAX_LANES];
                 V::every_second(&blocks, first).in_order().store(row.as_mut_ptr());
                 for (lane, &y) in row.iter().enumerate().take(V::LANES) {
-                    assert!(y == all[2 * lane + first], "{first}, lane {lane}");
+                    let at = (V::LANES + 2 * lane).wrapping_add_signed(first);
+                    assert!(y == all[at], "{first}, lane {lane}");
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Which lanes of two vectors AVX-512's shuffles pick, where they take every second or third element.
 
+use super::BEFORE;
+
 /// Where a shuffle of two vectors that takes every second element of them, in `group`s of 16 bytes, leaves the `position`th.
 const fn lane_of<const LANES: usize>(position: usize, group: usize) -> usize {
     let (vector, at, half) = (position / (LANES / 2), position % (LANES / 2), group / 2);
@@ -16,19 +18,22 @@ pub(super) const fn order<const LANES: usize>(group: usize) -> [i32; LANES] {
     lanes
 }
 
-/// For [`every_second`](super::Vector::every_second) with each `first`, `2·i` or `2·i + 1`: from what that shuffle leaves of the even (odd)
-/// elements of two vectors and from a third vector, positions `i` and on of the former, then every second element of the latter.
-pub(super) const fn seconds<const LANES: usize>(group: usize) -> [[i32; LANES]; 7] {
-    let (mut all, mut i) = ([[0; LANES]; 7], 0);
-    while i < 7 * LANES {
-        let (first, position) = (i / LANES, i % LANES);
-        let ahead = position + first / 2;
-        let from = if ahead < LANES {
-            lane_of::<LANES>(ahead, group)
+/// For [`every_second`](super::Vector::every_second) with each `first` from -[`BEFORE`] on, `2·i` or `2·i + 1`: from what that shuffle leaves
+/// of the even (odd) elements of two vectors, positions `i` and on, with every second element of the vector before or behind them.
+pub(super) const fn seconds<const LANES: usize>(group: usize) -> [[i32; LANES]; BEFORE + 7] {
+    let (mut all, mut i) = ([[0; LANES]; BEFORE + 7], 0);
+    while i < (BEFORE + 7) * LANES {
+        let (row, position) = (i / LANES, i % LANES);
+        let first = row as isize - BEFORE as isize;
+        let (ahead, odd) = (position as isize + first.div_euclid(2), first.rem_euclid(2) as usize);
+        let from = if ahead < 0 {
+            2 * LANES - 2 * ahead.unsigned_abs() + odd
+        } else if (ahead as usize) < LANES {
+            lane_of::<LANES>(ahead as usize, group)
         } else {
-            LANES + 2 * (ahead - LANES) + first % 2
+            LANES + 2 * (ahead as usize - LANES) + odd
         };
-        all[first][lane_of::<LANES>(position, group)] = from as i32;
+        all[row][lane_of::<LANES>(position, group)] = from as i32;
         i += 1;
     }
     all
