@@ -32,6 +32,7 @@ mod lanewise;
 mod macros;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod opaque;
 mod outer;
 mod pending;
 mod planes;

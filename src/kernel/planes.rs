@@ -3,7 +3,7 @@
 //! image are masked, rows beyond it read zeros. The rows of a tile are as far apart as the taps of a column: these output rows
 //! read the same rows of the image.
 
-use std::hint::black_box;
+use super::opaque::opaque;
 
 use super::{Images, Planes, finish, unroll};
 use crate::caches::LINE;
@@ -261,7 +261,7 @@ unsafe fn tile<
     let apart = images.dilation[0];
     // Else the compiler keeps a pointer for each row and column of the tile, and moves them all from tile to tile.
     let x = planes.x.wrapping_add(plane * planes.x_step);
-    let x = black_box(x.wrapping_offset(rows.x.wrapping_add(columns.left)));
+    let x = opaque(x.wrapping_offset(rows.x.wrapping_add(columns.left)));
     let w = planes.w.wrapping_add(plane * planes.channels * planes.w_channel);
     let pitch = [images.input[1] * apart, images.dilation[1]];
     if planes.ahead && asks::<V, K, S>() {
@@ -303,7 +303,7 @@ unsafe fn store<V: Vector, const R: usize, const C: usize>(
     let destination = &planes.destination;
     let ahead = plane * planes.y_step + row * destination.row_stride + columns.col;
     // As for the image.
-    let y = black_box(destination.y.wrapping_add(ahead));
+    let y = opaque((destination.y.wrapping_add(ahead)).cast_const()).cast_mut();
     unroll!(c in 0..C => {
         let mut places = [y; R];
         for (r, place) in places.iter_mut().enumerate() {

@@ -2,7 +2,7 @@
 //! least `R` rows. Each vector of the image is loaded once for all output rows that read it, from where it lies; lanes beyond the
 //! image are masked, rows beyond it left out. As in [`super::planes`], the rows of a tile are as far apart as the taps of a column.
 
-use std::hint::black_box;
+use super::opaque::opaque;
 
 use super::{Images, MOST_COLUMNS as MOST, Planes, finish, unroll};
 use crate::simd::Vector;
@@ -94,12 +94,12 @@ unsafe fn tile<V: Vector, const R: usize, const C: usize>(
     let ([_, width], [apart, _]) = (images.input, images.dilation);
     let at = (images.first_row + row) as isize - images.pad[0];
     let origin = at.wrapping_mul(width as isize).wrapping_add(columns.left);
-    let x = black_box(planes.x.wrapping_add(plane * planes.x_step).wrapping_offset(origin));
+    let x = opaque(planes.x.wrapping_add(plane * planes.x_step).wrapping_offset(origin));
     let w = planes.w.wrapping_add(plane * planes.channels * planes.w_channel);
     let rows = (planes.rows - row).div_ceil(apart);
     let destination = &planes.destination;
     let ahead = plane * planes.y_step + row * destination.row_stride + columns.col;
-    let y = black_box(destination.y.wrapping_add(ahead));
+    let y = opaque((destination.y.wrapping_add(ahead)).cast_const()).cast_mut();
     // SAFETY: the caller's obligations are passed on; `masks` has the lanes that read inside the image.
     unsafe {
         let sums = if columns.whole {
