@@ -6,7 +6,7 @@ use crate::simd::avx2::{F32, F64};
 
 kernel_set! {
     #[target_feature(enable = "avx2,fma")]
-    F32_SET: Isa::Avx2, crate::simd::avx2::F32, activation::single;
+    single: Isa::Avx2, crate::simd::avx2::F32, activation::single;
     channel {
         6 x [avx2_f32_channels_6x8: 1, avx2_f32_channels_6x16: 2],
         12 x [avx2_f32_channels_12x8: 1],
@@ -33,7 +33,7 @@ kernel_set! {
 
 kernel_set! {
     #[target_feature(enable = "avx2,fma")]
-    F64_SET: Isa::Avx2, crate::simd::avx2::F64, activation::double;
+    double: Isa::Avx2, crate::simd::avx2::F64, activation::double;
     channel {
         6 x [avx2_f64_channels_6x4: 1, avx2_f64_channels_6x8: 2],
         12 x [avx2_f64_channels_12x4: 1],

@@ -7,7 +7,7 @@ use crate::simd::avx512vl::HalfF32;
 
 kernel_set! {
     #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
-    F32_SET: Isa::Avx512, crate::simd::avx512::F32, activation::single;
+    single: Isa::Avx512, crate::simd::avx512::F32, activation::single;
     channel {
         14 x [avx512_f32_channels_14x16: 1, avx512_f32_channels_14x32: 2],
         8 x [avx512_f32_channels_8x16: 1, avx512_f32_channels_8x32: 2, avx512_f32_channels_8x48: 3],
@@ -53,7 +53,7 @@ kernel_set! {
 
 kernel_set! {
     #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
-    F64_SET: Isa::Avx512, crate::simd::avx512::F64, activation::double;
+    double: Isa::Avx512, crate::simd::avx512::F64, activation::double;
     channel {
         14 x [avx512_f64_channels_14x8: 1, avx512_f64_channels_14x16: 2],
         8 x [avx512_f64_channels_8x8: 1, avx512_f64_channels_8x16: 2, avx512_f64_channels_8x24: 3],

@@ -485,12 +485,12 @@ impl<T> KernelSet<T> {
 pub(crate) fn set<T: Element>(isa: Available) -> &'static KernelSet<T> {
     let sets: [&'static dyn Any; 2] = match isa.isa() {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => [&avx512::F32_SET, &avx512::F64_SET],
+        Isa::Avx512 => [&avx512::single::SET, &avx512::double::SET],
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => [&avx2::F32_SET, &avx2::F64_SET],
+        Isa::Avx2 => [&avx2::single::SET, &avx2::double::SET],
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => [&neon::F32_SET, &neon::F64_SET],
-        _ => [&portable::F32_SET, &portable::F64_SET],
+        Isa::Neon => [&neon::single::SET, &neon::double::SET],
+        _ => [&portable::single::SET, &portable::double::SET],
     };
     sets.into_iter().find_map(<dyn Any>::downcast_ref).expect("Element is sealed: f32 and f64 have sets")
 }

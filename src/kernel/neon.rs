@@ -6,7 +6,7 @@ use crate::simd::neon::{F32, F64};
 
 kernel_set! {
     #[target_feature(enable = "neon")]
-    F32_SET: Isa::Neon, crate::simd::neon::F32, activation::single;
+    single: Isa::Neon, crate::simd::neon::F32, activation::single;
     channel {
         8 x [neon_f32_channels_8x4: 1, neon_f32_channels_8x8: 2, neon_f32_channels_8x12: 3],
         6 x [neon_f32_channels_6x4: 1, neon_f32_channels_6x8: 2, neon_f32_channels_6x12: 3, neon_f32_channels_6x16: 4]
@@ -29,7 +29,7 @@ kernel_set! {
 
 kernel_set! {
     #[target_feature(enable = "neon")]
-    F64_SET: Isa::Neon, crate::simd::neon::F64, activation::double;
+    double: Isa::Neon, crate::simd::neon::F64, activation::double;
     channel {
         8 x [neon_f64_channels_8x2: 1, neon_f64_channels_8x4: 2, neon_f64_channels_8x6: 3],
         6 x [neon_f64_channels_6x2: 1, neon_f64_channels_6x4: 2, neon_f64_channels_6x6: 3, neon_f64_channels_6x8: 4]

@@ -5,7 +5,8 @@
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 pub(crate) fn opaque<T>(mut pointer: *const T) -> *const T {
-    // SAFETY: no instruction.
+    #[allow(clippy::pointers_in_nomem_asm_block, reason = "there is no instruction that could read or write")]
+    // SAFETY: as said.
     unsafe {
         core::arch::asm!("/* {0} */", inout(reg) pointer, options(nomem, nostack, preserves_flags));
     }

@@ -6,7 +6,7 @@ use crate::simd::portable::{F32, F64};
 
 kernel_set! {
     #[inline(never)]
-    F32_SET: Isa::Portable, crate::simd::portable::F32, activation::single;
+    single: Isa::Portable, crate::simd::portable::F32, activation::single;
     channel {
         4 x [portable_f32_channels_4x8: 1, portable_f32_channels_4x16: 2]
     }
@@ -25,7 +25,7 @@ kernel_set! {
 
 kernel_set! {
     #[inline(never)]
-    F64_SET: Isa::Portable, crate::simd::portable::F64, activation::double;
+    double: Isa::Portable, crate::simd::portable::F64, activation::double;
     channel {
         4 x [portable_f64_channels_4x4: 1, portable_f64_channels_4x8: 2]
     }

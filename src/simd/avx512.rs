@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::picks::{order, seconds, thirds};
+use super::picks::{ORDER_F32, ORDER_F64, SECOND_F32, SECOND_F64, THIRD_F32, THIRD_F64};
 use super::{BEFORE, BLOCKS, Bits, Vector};
 
 #[derive(Clone, Copy)]
@@ -122,13 +122,6 @@ macro_rules! vector {
     };
 }
 pub(super) use vector;
-
-const SECOND_F32: [[i32; 16]; BEFORE + 7] = seconds(4);
-const ORDER_F32: [i32; 16] = order(4);
-const THIRD_F32: [[[i32; 16]; 2]; 3] = thirds();
-const SECOND_F64: [[i32; 8]; BEFORE + 7] = seconds(2);
-const ORDER_F64: [i32; 8] = order(2);
-const THIRD_F64: [[[i32; 8]; 2]; 3] = thirds();
 
 /// # Safety
 /// The CPU has the instruction set.
@@ -385,11 +378,8 @@ impl Vector for F64 {
                 0 => _mm512_shuffle_pd::<0>(a.0, b.0),
                 _ => _mm512_shuffle_pd::<0xff>(a.0, b.0),
             };
-            Self(if matches!(first, 0 | 1) {
-                half
-            } else {
-                _mm512_permutex2var_pd(half, wide(&SECOND_F64[BEFORE.wrapping_add_signed(first)]), rest.0)
-            })
+            let lanes = wide(&SECOND_F64[BEFORE.wrapping_add_signed(first)]);
+            Self(if matches!(first, 0 | 1) { half } else { _mm512_permutex2var_pd(half, lanes, rest.0) })
         }
     }
 

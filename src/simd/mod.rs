@@ -116,6 +116,7 @@ pub(crate) trait Vector: Copy {
     /// multiply-add beside it a tenth of a cycle, one across the vector eight tenths. AVX2's 3×3 s2 lost 5 % so: it has them in order.
     #[inline(always)]
     fn every_second(blocks: &[Self; BLOCKS], first: isize) -> Self {
+        debug_assert!(-(BEFORE as isize) <= first && first < 7);
         let mut all = [Self::Elem::ZERO; (BLOCKS + 1) * MAX_LANES];
         // SAFETY: the array holds seven vectors, of which no more than LANES + 7 + 2·LANES elements are read; a vector proves the
         // instruction set.

@@ -2,6 +2,13 @@
 
 use super::BEFORE;
 
+pub(super) const SECOND_F32: [[i32; 16]; BEFORE + 7] = seconds(4);
+pub(super) const ORDER_F32: [i32; 16] = order(4);
+pub(super) const THIRD_F32: [[[i32; 16]; 2]; 3] = thirds();
+pub(super) const SECOND_F64: [[i32; 8]; BEFORE + 7] = seconds(2);
+pub(super) const ORDER_F64: [i32; 8] = order(2);
+pub(super) const THIRD_F64: [[[i32; 8]; 2]; 3] = thirds();
+
 /// Where a shuffle of two vectors that takes every second element of them, in `group`s of 16 bytes, leaves the `position`th.
 const fn lane_of<const LANES: usize>(position: usize, group: usize) -> usize {
     let (vector, at, half) = (position / (LANES / 2), position % (LANES / 2), group / 2);
@@ -40,7 +47,7 @@ pub(super) const fn seconds<const LANES: usize>(group: usize) -> [[i32; LANES]; 
 }
 
 /// For [`every_third`](super::Vector::every_third) with each `first`: of two vectors, then of what that gives and a third vector.
-pub(super) const fn thirds<const LANES: usize>() -> [[[i32; LANES]; 2]; 3] {
+const fn thirds<const LANES: usize>() -> [[[i32; LANES]; 2]; 3] {
     let (mut all, mut i) = ([[[0; LANES]; 2]; 3], 0);
     while i < 3 * LANES {
         let (first, l) = (i / LANES, i % LANES);
