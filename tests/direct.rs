@@ -174,6 +174,39 @@ fn padding_f64_on_every_isa() {
 }
 
 /// One plane to several, several to one, several groups of each, with every part of an epilogue.
+/// Rows are loaded in a way of their own where windows begin beside the cache lines that their centers begin with.
+fn check_beginnings<T: Element>() {
+    for (stride, padding, extent) in [(2, 1, [9, 96]), (2, 1, [6, 70]), (2, 0, [7, 67]), (1, 1, [8, 33])] {
+        let params = Params::new(3, 3, [3, 3]).stride([stride; 2]).padding([padding; 2]).groups(3);
+        let problem = Problem::new(params, 1, extent);
+        let data = problem.reals::<T>(5);
+        let extras = Extras::none();
+        let oracle = Expected::new(&problem.oracle_of(&data, &extras), &extras.activation);
+        let line = 64 / size_of::<T>();
+        let mut padded = vec![T::ZERO; data.x.len() + 2 * line];
+        let first = padded.as_ptr().align_offset(64);
+        let mut workspace = Workspace::new();
+        for way in direct_ways::<T, 2>(&problem) {
+            let conv = way.build_with(&problem, &data, &extras);
+            let mut y = vec![T::ZERO; conv.geometry(1, extent).unwrap().output_len()];
+            for ahead in 0..line {
+                let x = &mut padded[first + ahead..][..data.x.len()];
+                x.copy_from_slice(&data.x);
+                y.fill(T::from_f64(f64::NAN));
+                conv.forward_into(x, 1, extent, &mut y, &mut workspace).unwrap();
+                oracle.check(&y, &way, &(&problem, ahead));
+            }
+        }
+    }
+}
+
+#[test]
+fn wherever_the_image_begins_on_every_isa() {
+    announce("wherever_the_image_begins");
+    check_beginnings::<f32>();
+    check_beginnings::<f64>();
+}
+
 #[test]
 fn channels_and_epilogues_on_every_isa() {
     announce("channels_and_epilogues");
