@@ -173,7 +173,6 @@ fn padding_f64_on_every_isa() {
     check_padding::<f64>();
 }
 
-/// One plane to several, several to one, several groups of each, with every part of an epilogue.
 /// Rows are loaded in a way of their own where windows begin beside the cache lines that their centers begin with.
 fn check_beginnings<T: Element>() {
     for (stride, padding, extent) in [(2, 1, [9, 96]), (2, 1, [6, 70]), (2, 0, [7, 67]), (1, 1, [8, 33])] {
@@ -207,6 +206,7 @@ fn wherever_the_image_begins_on_every_isa() {
     check_beginnings::<f64>();
 }
 
+/// One plane to several, several to one, several groups of each, with every part of an epilogue.
 #[test]
 fn channels_and_epilogues_on_every_isa() {
     announce("channels_and_epilogues");

@@ -41,17 +41,17 @@ macro_rules! kernel_set {
             mod channel {
                 $($(
                     #[$feature]
-                    pub(super) unsafe fn $cname(tiles: &$crate::kernel::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
+                    pub(super) unsafe fn $cname(tiles: &crate::kernel::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
                         // Not inlined: the loop over tiles would keep constants of the transposition in registers, which the sums need.
                         #[allow(unused_attributes, reason = "the portable set's attribute is the same")]
                         #[inline(never)]
                         #[$feature]
                         unsafe fn tile(
-                            tiles: &$crate::kernel::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>,
+                            tiles: &crate::kernel::ChannelTiles<'_, <$vector as crate::simd::Vector>::Elem>,
                             first_row: usize,
                         ) {
                             // SAFETY: the caller's obligations are the same.
-                            unsafe { $crate::kernel::channel_lanes::tile::<$vector, $positions, $cvectors>(tiles, first_row) }
+                            unsafe { crate::kernel::channel_lanes::tile::<$vector, $positions, $cvectors>(tiles, first_row) }
                         }
                         let rows = $cvectors * <$vector as crate::simd::Vector>::LANES;
                         for first_row in (0..tiles.destination.rows).step_by(rows) {
@@ -64,9 +64,9 @@ macro_rules! kernel_set {
             mod position {
                 $($(
                     #[$feature]
-                    pub(super) unsafe fn $pname(tiles: &$crate::kernel::PositionTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
+                    pub(super) unsafe fn $pname(tiles: &crate::kernel::PositionTiles<'_, <$vector as crate::simd::Vector>::Elem>) {
                         // SAFETY: the caller's obligations are the same.
-                        unsafe { $crate::kernel::position_lanes::run::<$vector, $rows, $pvectors>(tiles) }
+                        unsafe { crate::kernel::position_lanes::run::<$vector, $rows, $pvectors>(tiles) }
                     }
                 )+)+
             }
@@ -76,89 +76,89 @@ macro_rules! kernel_set {
                 $($(
                     #[$feature]
                     pub(super) unsafe fn $plane(
-                        planes: &$crate::kernel::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
-                        images: &$crate::kernel::Images,
+                        planes: &crate::kernel::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
+                        images: &crate::kernel::Images,
                     ) {
                         // SAFETY: the caller's obligations are the same.
-                        unsafe { $crate::kernel::planes::run::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols, false>(planes, images) }
+                        unsafe { crate::kernel::planes::run::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols, false>(planes, images) }
                     }
                 )+)+
                 $($(
                     #[$feature]
                     pub(super) unsafe fn $one(
-                        planes: &$crate::kernel::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
-                        images: &$crate::kernel::Images,
+                        planes: &crate::kernel::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
+                        images: &crate::kernel::Images,
                     ) {
                         // SAFETY: the caller's obligations are the same.
-                        unsafe { $crate::kernel::planes::run::<$vector, $one_kernel, $one_stride, $one_rows, 1, true>(planes, images) }
+                        unsafe { crate::kernel::planes::run::<$vector, $one_kernel, $one_stride, $one_rows, 1, true>(planes, images) }
                     }
                 )+)?
                 $($(
                     #[$feature]
                     pub(super) unsafe fn $any(
-                        planes: &$crate::kernel::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
-                        images: &$crate::kernel::Images,
+                        planes: &crate::kernel::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
+                        images: &crate::kernel::Images,
                     ) {
                         // SAFETY: the caller's obligations are the same.
-                        unsafe { $crate::kernel::planes_any::run::<$vector, $any_rows, $any_cols>(planes, images) }
+                        unsafe { crate::kernel::planes_any::run::<$vector, $any_rows, $any_cols>(planes, images) }
                     }
                 )+)?
             }
             #[$feature]
             unsafe fn $strips(
-                planes: &$crate::kernel::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
-                strips: &$crate::kernel::Strips<'_>,
+                planes: &crate::kernel::Planes<'_, <$vector as crate::simd::Vector>::Elem>,
+                strips: &crate::kernel::Strips<'_>,
             ) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { $crate::kernel::strips::run::<$vector, $strip_vectors>(planes, strips) }
+                unsafe { crate::kernel::strips::run::<$vector, $strip_vectors>(planes, strips) }
             }
             #[$feature]
-            unsafe fn $windows(windows: &$crate::kernel::Windows<'_, <$vector as crate::simd::Vector>::Elem>) {
+            unsafe fn $windows(windows: &crate::kernel::Windows<'_, <$vector as crate::simd::Vector>::Elem>) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { $crate::kernel::windows::run::<$vector>(windows) }
+                unsafe { crate::kernel::windows::run::<$vector>(windows) }
             }
             #[$feature]
-            unsafe fn $depthwise(tiles: &$crate::kernel::Depthwise<'_, <$vector as crate::simd::Vector>::Elem>) {
+            unsafe fn $depthwise(tiles: &crate::kernel::Depthwise<'_, <$vector as crate::simd::Vector>::Elem>) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { $crate::kernel::depthwise::run::<$vector>(tiles) }
+                unsafe { crate::kernel::depthwise::run::<$vector>(tiles) }
             }
             #[$feature]
             unsafe fn $rows_fn(
-                rows: &$crate::kernel::Rows<<$vector as crate::simd::Vector>::Elem>,
+                rows: &crate::kernel::Rows<<$vector as crate::simd::Vector>::Elem>,
                 to: *mut <$vector as crate::simd::Vector>::Elem,
             ) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { $crate::kernel::rows::copy::<$vector>(rows, to) }
+                unsafe { crate::kernel::rows::copy::<$vector>(rows, to) }
             }
             #[$feature]
-            unsafe fn $outer(outer: &$crate::kernel::Outer<'_, <$vector as crate::simd::Vector>::Elem>) {
+            unsafe fn $outer(outer: &crate::kernel::Outer<'_, <$vector as crate::simd::Vector>::Elem>) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { $crate::kernel::outer::run::<$vector>(outer) }
+                unsafe { crate::kernel::outer::run::<$vector>(outer) }
             }
             #[$feature]
-            unsafe fn $lanewise(products: &$crate::kernel::Lanewise<'_, <$vector as crate::simd::Vector>::Elem>) {
+            unsafe fn $lanewise(products: &crate::kernel::Lanewise<'_, <$vector as crate::simd::Vector>::Elem>) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { $crate::kernel::lanewise::run::<$vector>(products) }
+                unsafe { crate::kernel::lanewise::run::<$vector>(products) }
             }
             #[$feature]
-            unsafe fn $square(square: &$crate::kernel::Square<'_, <$vector as crate::simd::Vector>::Elem>) {
+            unsafe fn $square(square: &crate::kernel::Square<'_, <$vector as crate::simd::Vector>::Elem>) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { $crate::kernel::square::run::<$vector>(square) }
+                unsafe { crate::kernel::square::run::<$vector>(square) }
             }
             #[$feature]
-            unsafe fn $to_points(inputs: &$crate::kernel::PointInputs<<$vector as crate::simd::Vector>::Elem>) {
+            unsafe fn $to_points(inputs: &crate::kernel::PointInputs<<$vector as crate::simd::Vector>::Elem>) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { $crate::kernel::winograd::to_points::<$vector>(inputs) }
+                unsafe { crate::kernel::winograd::to_points::<$vector>(inputs) }
             }
             #[$feature]
-            unsafe fn $from_points(outputs: &$crate::kernel::PointOutputs<'_, <$vector as crate::simd::Vector>::Elem>) {
+            unsafe fn $from_points(outputs: &crate::kernel::PointOutputs<'_, <$vector as crate::simd::Vector>::Elem>) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { $crate::kernel::winograd::from_points::<$vector>(outputs) }
+                unsafe { crate::kernel::winograd::from_points::<$vector>(outputs) }
             }
             #[$feature]
-            unsafe fn $weights_to_points(weights: &$crate::kernel::PointWeights<'_, <$vector as crate::simd::Vector>::Elem>) {
+            unsafe fn $weights_to_points(weights: &crate::kernel::PointWeights<'_, <$vector as crate::simd::Vector>::Elem>) {
                 // SAFETY: the caller's obligations are the same.
-                unsafe { $crate::kernel::winograd::weights_to_points::<$vector>(weights) }
+                unsafe { crate::kernel::winograd::weights_to_points::<$vector>(weights) }
             }
             #[$feature]
             unsafe fn $finish(
@@ -166,51 +166,51 @@ macro_rules! kernel_set {
                 first_row: usize,
                 rows: usize,
                 first_col: usize,
-                destination: &$crate::kernel::Destination<'_, <$vector as crate::simd::Vector>::Elem>,
+                destination: &crate::kernel::Destination<'_, <$vector as crate::simd::Vector>::Elem>,
             ) {
                 // SAFETY: the caller's obligations are the same.
                 unsafe {
-                    $crate::kernel::finish::epilogue::<$vector>(sums, first_row, rows, first_col, destination, $activate);
+                    crate::kernel::finish::epilogue::<$vector>(sums, first_row, rows, first_col, destination, $activate);
                 }
             }
-            pub(crate) static SET: $crate::kernel::KernelSet<<$vector as crate::simd::Vector>::Elem> = $crate::kernel::KernelSet {
+            pub(crate) static SET: crate::kernel::KernelSet<<$vector as crate::simd::Vector>::Elem> = crate::kernel::KernelSet {
                 isa: $isa,
                 lanes: <$vector as crate::simd::Vector>::LANES,
-                channel: &[$($crate::kernel::ChannelFamily {
+                channel: &[$(crate::kernel::ChannelFamily {
                     positions: $positions,
-                    by_vectors: &[$($crate::kernel::ChannelKernel { name: stringify!($cname), run: channel::$cname }),+],
+                    by_vectors: &[$(crate::kernel::ChannelKernel { name: stringify!($cname), run: channel::$cname }),+],
                 }),+],
-                position: &[$($crate::kernel::PositionFamily {
+                position: &[$(crate::kernel::PositionFamily {
                     vectors: $pvectors,
-                    by_log2_rows: &[$($crate::kernel::PositionKernel { name: stringify!($pname), run: position::$pname }),+],
+                    by_log2_rows: &[$(crate::kernel::PositionKernel { name: stringify!($pname), run: position::$pname }),+],
                 }),+],
-                planes: &[$($($crate::kernel::PlaneKernel {
+                planes: &[$($(crate::kernel::PlaneKernel {
                     name: stringify!($plane),
                     kernel: Some($kernel),
                     stride: $stride,
                     rows: $plane_rows,
                     lanes: <$plane_vector as crate::simd::Vector>::LANES,
                     vectors: $plane_cols,
-                    columns: $crate::kernel::planes::columns::<$plane_vector, $kernel, $stride, $plane_cols, false>(),
+                    columns: crate::kernel::planes::columns::<$plane_vector, $kernel, $stride, $plane_cols, false>(),
                     apart: true,
-                    loads: $crate::kernel::planes::loads::<$plane_vector, $kernel, $stride, $plane_cols, false>(),
-                    resident: $crate::kernel::planes::resident::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols, false>(),
+                    loads: crate::kernel::planes::loads::<$plane_vector, $kernel, $stride, $plane_cols, false>(),
+                    resident: crate::kernel::planes::resident::<$plane_vector, $kernel, $stride, $plane_rows, $plane_cols, false>(),
                     run: planes::$plane,
                 }),+),+,
-                $($($crate::kernel::PlaneKernel {
+                $($(crate::kernel::PlaneKernel {
                     name: stringify!($one),
                     kernel: Some($one_kernel),
                     stride: $one_stride,
                     rows: $one_rows,
                     lanes: <$vector as crate::simd::Vector>::LANES,
                     vectors: 1,
-                    columns: $crate::kernel::planes::columns::<$vector, $one_kernel, $one_stride, 1, true>(),
+                    columns: crate::kernel::planes::columns::<$vector, $one_kernel, $one_stride, 1, true>(),
                     apart: false,
-                    loads: $crate::kernel::planes::loads::<$vector, $one_kernel, $one_stride, 1, true>(),
-                    resident: $crate::kernel::planes::resident::<$vector, $one_kernel, $one_stride, $one_rows, 1, true>(),
+                    loads: crate::kernel::planes::loads::<$vector, $one_kernel, $one_stride, 1, true>(),
+                    resident: crate::kernel::planes::resident::<$vector, $one_kernel, $one_stride, $one_rows, 1, true>(),
                     run: planes::$one,
                 },)+)?
-                $($($crate::kernel::PlaneKernel {
+                $($(crate::kernel::PlaneKernel {
                     name: stringify!($any),
                     kernel: None,
                     stride: 1,
@@ -223,15 +223,15 @@ macro_rules! kernel_set {
                     resident: false,
                     run: planes::$any,
                 }),+)?],
-                strips: $crate::kernel::StripKernel {
+                strips: crate::kernel::StripKernel {
                     name: stringify!($strips),
                     vectors: $strip_vectors,
                     run: $strips,
                 },
-                windows: $crate::kernel::WindowKernel { name: stringify!($windows), run: $windows },
-                depthwise: $crate::kernel::DepthwiseKernel {
+                windows: crate::kernel::WindowKernel { name: stringify!($windows), run: $windows },
+                depthwise: crate::kernel::DepthwiseKernel {
                     name: stringify!($depthwise),
-                    positions: $crate::kernel::depthwise::most::<$vector>(),
+                    positions: crate::kernel::depthwise::most::<$vector>(),
                     run: $depthwise,
                 },
                 rows: $rows_fn,

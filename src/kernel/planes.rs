@@ -4,7 +4,6 @@
 //! read the same rows of the image.
 
 use super::opaque::opaque;
-
 use super::{Images, Planes, finish, unroll};
 use crate::caches::LINE;
 use crate::simd::{BLOCKS, MAX_LANES, Vector};
@@ -199,7 +198,7 @@ impl<V: Vector> Columns<V> {
     }
 }
 
-/// How far behind the first window's begin a load reads, where the columns of taps are so far apart.
+/// How far behind the first vector's begin a load reads, where the columns of taps are so far apart.
 #[inline(always)]
 const fn ahead<V: Vector, const K: usize, const S: usize>(load: usize, apart: usize) -> usize {
     if S == 1 { load / K * V::LANES + load % K * apart } else { load * V::LANES }
@@ -303,7 +302,7 @@ unsafe fn store<V: Vector, const R: usize, const C: usize>(
     let destination = &planes.destination;
     let ahead = plane * planes.y_step + row * destination.row_stride + columns.col;
     // As for the image.
-    let y = opaque((destination.y.wrapping_add(ahead)).cast_const()).cast_mut();
+    let y = opaque(destination.y.wrapping_add(ahead).cast_const()).cast_mut();
     unroll!(c in 0..C => {
         let mut places = [y; R];
         for (r, place) in places.iter_mut().enumerate() {
@@ -322,7 +321,7 @@ fn within(at: isize, count: usize, height: usize, apart: usize) -> u32 {
     below((height as isize).wrapping_sub(at)) & !below(at.wrapping_neg())
 }
 
-/// The chain of fused multiply-adds over (channel, tap) ascending, for the rows of a tile whose first window begins at `x`; rows of
+/// The chain of fused multiply-adds over (channel, tap) ascending, for the rows of a tile whose first vector begins at `x`; rows of
 /// taps are `pitch` apart, columns `apart`. With `INSIDE` all rows are `within`, and all lanes `inside` unless masks are free.
 ///
 /// # Safety

@@ -3,7 +3,6 @@
 //! image are masked, rows beyond it left out. As in [`super::planes`], the rows of a tile are as far apart as the taps of a column.
 
 use super::opaque::opaque;
-
 use super::{Images, MOST_COLUMNS as MOST, Planes, finish, unroll};
 use crate::simd::Vector;
 
@@ -99,7 +98,7 @@ unsafe fn tile<V: Vector, const R: usize, const C: usize>(
     let rows = (planes.rows - row).div_ceil(apart);
     let destination = &planes.destination;
     let ahead = plane * planes.y_step + row * destination.row_stride + columns.col;
-    let y = opaque((destination.y.wrapping_add(ahead)).cast_const()).cast_mut();
+    let y = opaque(destination.y.wrapping_add(ahead).cast_const()).cast_mut();
     // SAFETY: the caller's obligations are passed on; `masks` has the lanes that read inside the image.
     unsafe {
         let sums = if columns.whole {

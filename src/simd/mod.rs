@@ -112,8 +112,9 @@ pub(crate) trait Vector: Copy {
     }
 
     /// Every second element of the vectors of `blocks` in a row from the one that is `first` behind the first of the second vector, for `first`
-    /// from -[`BEFORE`] to 6: in an order of the set's own, the same for each `first`, which [`in_order`](Self::in_order) ends. On Zen 4 a shuffle of 512 bits within 16 bytes costs a
-    /// multiply-add beside it a tenth of a cycle, one across the vector eight tenths. AVX2's 3×3 s2 lost 5 % so: it has them in order.
+    /// from -[`BEFORE`] to 6: in an order of the set's own, the same for each `first`, which [`in_order`](Self::in_order) ends. On Zen 4 a
+    /// shuffle of 512 bits within 16 bytes costs a multiply-add beside it a tenth of a cycle, one across the vector eight tenths. AVX2's
+    /// 3×3 s2 lost 5 % so: it has them in order.
     #[inline(always)]
     fn every_second(blocks: &[Self; BLOCKS], first: isize) -> Self {
         debug_assert!(-(BEFORE as isize) <= first && first < 7);
